@@ -1,0 +1,57 @@
+//! Names of things. Each kind of thing has a kind of name, so that one cannot be
+//! taken for the other. All are UUIDv7: they sort by the time they were made.
+
+macro_rules! id {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(serde::Serialize, serde::Deserialize, sqlx::Type)]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        pub struct $name(pub uuid::Uuid);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                text.parse().map(Self)
+            }
+        }
+
+        impl From<uuid::Uuid> for $name {
+            fn from(uuid: uuid::Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+    )*};
+}
+
+id! {
+    /// A person who can sign in.
+    UserId;
+    /// A client: the company that rents agents and pays.
+    CompanyId;
+    /// A user's place in a company.
+    MemberId;
+    /// Whoever publishes agent templates.
+    BuilderId;
+    /// An agent template.
+    AgentId;
+    /// One rental: a conversation between a company and an agent.
+    SessionId;
+    /// An entry of a session's log. A message's id is its event's id.
+    EventId;
+    /// A file or a folder.
+    NodeId;
+    /// One run of a component for one event.
+    InvocationId;
+    /// One worker's turn at driving a session's lane; a late worker's claim no
+    /// longer matches, so it can neither reply nor finish.
+    ClaimId;
+}

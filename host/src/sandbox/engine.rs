@@ -1,0 +1,113 @@
+//! The Wasmtime engine: which WebAssembly is accepted, how it is compiled, where
+//! instances live, and the tick that takes the processor away from a busy guest.
+//!
+//! One engine serves; another, with the same code-relevant settings and without a
+//! pool, compiles in the child process. An artifact fits the serving engine when
+//! their compatibility hashes agree, which Wasmtime checks on loading.
+
+use super::limits::Limits;
+use std::{num::NonZeroUsize, time::Duration};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Result,
+    WasmBacktraceDetails,
+};
+
+/// How often a busy guest is interrupted to let others have a turn and to look at
+/// its budget. Half of it is the mean error of the CPU limit.
+pub(super) const TICK: Duration = Duration::from_millis(5);
+
+/// Kept mapped per slot after an instance is gone, so that the next one need not
+/// fault it in again; small guests fit wholly.
+const KEEP_RESIDENT: usize = 512 << 10;
+
+/// For the process that serves: compiles nothing, takes instances from a pool.
+pub(super) fn serving(limits: &Limits) -> Result<Engine> {
+    let mut config = code();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    config.async_stack_zeroing(true);
+    let engine = Engine::new(&config)?;
+    tick(&engine);
+    Ok(engine)
+}
+
+/// For the child process that compiles one upload.
+pub(super) fn compiling() -> Result<Engine> {
+    let mut config = code();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    config.parallel_compilation(false);
+    Engine::new(&config)
+}
+
+/// What decides how machine code looks.
+fn code() -> Config {
+    let mut config = Config::new();
+    config
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(20))
+        .native_unwind_info(false)
+        .memory_init_cow(true)
+        .memory_may_move(false)
+        .memory_reservation(4 << 30)
+        .memory_guard_size(32 << 20)
+        // A 0.2 component needs none of these; each is less to attack.
+        .shared_memory(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_stack_switching(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false);
+    config
+}
+
+fn pool(limits: &Limits) -> PoolingAllocationConfig {
+    let total = u32::try_from(limits.concurrent_events_total).unwrap_or(u32::MAX).max(1);
+    // Room for the trial of uploads beside the events.
+    let total = total.saturating_add(4);
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(total)
+        .total_core_instances(total.saturating_mul(50))
+        .total_memories(total.saturating_mul(2))
+        .total_tables(total.saturating_mul(8))
+        .total_stacks(total)
+        .max_memory_size(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX))
+        .table_elements(usize::try_from(limits.table_elements).unwrap_or(usize::MAX))
+        .max_core_instances_per_component(50)
+        .max_memories_per_component(4)
+        .max_tables_per_component(16)
+        .max_memories_per_module(1)
+        .max_tables_per_module(4)
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(4 << 20)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(64 << 10)
+        .async_stack_keep_resident(64 << 10)
+        .max_unused_warm_slots(total)
+        // With the scan, a dirty page that was swapped out is not reset; a process
+        // that may be swapped must live without it.
+        .pagemap_scan(if swappable() { Enabled::No } else { Enabled::Auto });
+    pool
+}
+
+/// Whether this process's pages may go to a swap device.
+fn swappable() -> bool {
+    std::fs::read_to_string("/proc/swaps").is_ok_and(|table| table.lines().count() > 1)
+}
+
+/// Advances the epoch from a thread of its own (a timer of the async runtime
+/// starves when guests are busy) until the engine is gone.
+fn tick(engine: &Engine) {
+    let engine = engine.weak();
+    let name = "epoch".to_owned();
+    let spawned = std::thread::Builder::new().name(name).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "no thread for the epoch: busy guests will not be interrupted");
+    }
+}

@@ -1,0 +1,151 @@
+//! The host's side of one instance: what it is, what it may, what it has used.
+
+use super::{
+    limiter::Limiter,
+    limits::Limits,
+    receipt::{LogEntry, Used},
+    scope::{Answer, Denied, Scope, State},
+    stdio::Printed,
+};
+use crate::timestamp::Timestamp;
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Random bytes a guest may ask for in one call.
+const MAX_RANDOM: u64 = 64 << 10;
+
+/// What the imports tell a guest about the event being handled.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub session_id: String,
+    pub started_at: Timestamp,
+    pub event_id: String,
+    pub attempt: u32,
+}
+
+pub(super) struct Guest {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    egress: super::egress::Closed,
+    pub(super) table: ResourceTable,
+    pub(super) limiter: Limiter,
+    pub(super) limits: Arc<Limits>,
+    pub(super) facts: Facts,
+    pub(super) scope: Arc<dyn Scope>,
+    pub(super) used: Used,
+    /// The next reply's number.
+    pub(super) ordinal: u64,
+    pub(super) log: Vec<LogEntry>,
+    pub(super) printed: Printed,
+    /// Loaded when first asked for.
+    pub(super) state: Option<State>,
+    pub(super) state_changed: bool,
+    pub(super) deadline: Instant,
+    /// When the guest was last entered; none while the host works.
+    pub(super) entered: Option<Instant>,
+}
+
+/// Why the host ends an event. Travels through Wasmtime as a trap.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Cpu,
+    /// The limit that is used up, and what it is.
+    Budget(&'static str, u64),
+    Superseded,
+    HostCall(&'static str),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("the CPU budget is used up"),
+            Self::Budget(name, limit) => write!(f, "{name} ({limit}) is used up"),
+            Self::Superseded => f.write_str("another worker drives this session"),
+            Self::HostCall(name) => write!(f, "the host took too long to answer {name}"),
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl Guest {
+    pub(super) fn new(limits: Arc<Limits>, facts: Facts, scope: Arc<dyn Scope>) -> Self {
+        let printed = Printed::new(usize::try_from(limits.log_bytes).unwrap_or(usize::MAX));
+        let mut wasi = WasiCtx::builder();
+        // No arguments, environment, standard input, directories or network.
+        wasi.stdout(printed.clone())
+            .stderr(printed.clone())
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .allow_blocking_current_thread(false)
+            .max_random_size(MAX_RANDOM);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(usize::try_from(limits.handles).unwrap_or(usize::MAX));
+        Self {
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            egress: super::egress::Closed,
+            table,
+            limiter: Limiter::new(&limits),
+            deadline: Instant::now() + limits.wall(),
+            limits,
+            facts,
+            scope,
+            used: Used::default(),
+            ordinal: 0,
+            log: Vec::new(),
+            printed,
+            state: None,
+            state_changed: false,
+            entered: None,
+        }
+    }
+
+    /// Counts a call to the host and stops the guest when it has made too many.
+    pub(super) fn call(&mut self, name: &'static str) -> Result<(), Stop> {
+        *self.used.host_calls.entry(name).or_default() += 1;
+        self.used.total_calls += 1;
+        if self.used.total_calls > self.limits.host_calls {
+            return Err(Stop::Budget("hostCalls", self.limits.host_calls));
+        }
+        Ok(())
+    }
+
+    /// CPU time so far, the present stretch included.
+    pub(super) fn cpu(&self) -> Duration {
+        self.used.cpu + self.entered.map(|at| at.elapsed()).unwrap_or_default()
+    }
+}
+
+/// Waits for the host's answer to one call, but not for ever.
+pub(super) async fn within<T>(
+    limit: Duration,
+    name: &'static str,
+    answer: impl Future<Output = Answer<T>>,
+) -> Result<Answer<T>, Stop> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(Err(Denied::Superseded)) => Err(Stop::Superseded),
+        Ok(answer) => Ok(answer),
+        Err(_) => Err(Stop::HostCall(name)),
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.egress, table: &mut self.table, ctx: &mut self.http }
+    }
+}

@@ -1,0 +1,30 @@
+//! The host imports of the world, one file a theme. Each call is counted first
+//! (too many end the event), then answered by the event's `Scope` within a time
+//! limit; what the scope denies becomes the interface's own error.
+
+pub(super) mod files;
+pub(super) mod logging;
+pub(super) mod session;
+pub(super) mod vault;
+
+use super::{guest::Guest, world::aiybiz::agent};
+
+impl agent::types::Host for Guest {}
+
+impl agent::delivery::Host for Guest {
+    async fn event_id(&mut self) -> wasmtime::Result<String> {
+        self.call("delivery.event-id")?;
+        Ok(self.facts.event_id.clone())
+    }
+
+    async fn attempt(&mut self) -> wasmtime::Result<u32> {
+        self.call("delivery.attempt")?;
+        Ok(self.facts.attempt)
+    }
+
+    async fn remaining_ms(&mut self) -> wasmtime::Result<u32> {
+        self.call("delivery.remaining-ms")?;
+        let left = self.deadline.saturating_duration_since(std::time::Instant::now());
+        Ok(u32::try_from(left.as_millis()).unwrap_or(u32::MAX))
+    }
+}

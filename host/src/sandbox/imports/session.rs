@@ -1,0 +1,184 @@
+//! `session`: replying, whole and in pieces, and the conversation so far.
+
+use crate::{
+    id::EventId,
+    sandbox::{
+        guest::{Guest, Stop, within},
+        scope::{Author, Denied, Message},
+        world::aiybiz::agent::{session, types},
+    },
+};
+use session::{HistoryError, HistoryPage, ReplyError};
+use wasmtime::{Result, component::Resource};
+
+/// The longest single reply, in bytes. A page of Markdown is 5 KB; a long answer
+/// of a language model 40 KB.
+pub(crate) const REPLY_BYTES: usize = 256 << 10;
+
+/// The longest page of the history.
+const PAGE: u32 = 100;
+
+/// A reply that is being written.
+pub struct Writing {
+    id: EventId,
+    ordinal: u64,
+    text: String,
+}
+
+impl session::Host for Guest {
+    async fn id(&mut self) -> Result<String> {
+        self.call("session.id")?;
+        Ok(self.facts.session_id.clone())
+    }
+
+    async fn started_at(&mut self) -> Result<u64> {
+        self.call("session.started-at")?;
+        Ok(self.facts.started_at.as_millis())
+    }
+
+    async fn reply(&mut self, content: String) -> Result<Result<String, ReplyError>> {
+        self.call("session.reply")?;
+        if let Err(refused) = checked(&content) {
+            return Ok(Err(refused));
+        }
+        self.spend_reply(content.len())?;
+        let id = self.scope.new_reply_id();
+        let ordinal = self.next_ordinal();
+        self.send(id, ordinal, content).await
+    }
+
+    async fn begin_reply(&mut self) -> Result<Result<Resource<Writing>, ReplyError>> {
+        self.call("session.begin-reply")?;
+        let id = self.scope.new_reply_id();
+        let ordinal = self.next_ordinal();
+        let writing = Writing { id, ordinal, text: String::new() };
+        Ok(Ok(self.table.push(writing)?))
+    }
+
+    async fn send_typing(&mut self) -> Result<()> {
+        self.call("session.send-typing")?;
+        self.scope.typing();
+        Ok(())
+    }
+
+    async fn history(
+        &mut self,
+        cursor: Option<String>,
+        limit: u32,
+    ) -> Result<Result<HistoryPage, HistoryError>> {
+        self.call("session.history")?;
+        let Ok(after) = cursor.as_deref().unwrap_or("0").parse::<i64>() else {
+            return Ok(Err(HistoryError::InvalidCursor));
+        };
+        let scope = self.scope.clone();
+        let page = scope.history(after, limit.clamp(1, PAGE));
+        Ok(match within(self.limits.host_call(), "session.history", page).await? {
+            Ok((messages, next)) => Ok(HistoryPage {
+                messages: messages.into_iter().map(types::Message::from).collect(),
+                next: next.map(|seq| seq.to_string()),
+            }),
+            Err(denied) => Err(HistoryError::Unavailable(denied.to_string())),
+        })
+    }
+}
+
+impl session::HostReplyStream for Guest {
+    async fn write(
+        &mut self,
+        this: Resource<Writing>,
+        piece: String,
+    ) -> Result<Result<(), ReplyError>> {
+        self.call("reply-stream.write")?;
+        let whole = self.table.get(&this)?.text.len() + piece.len();
+        if whole > REPLY_BYTES {
+            return Ok(Err(too_long()));
+        }
+        self.spend_reply(piece.len())?;
+        let writing = self.table.get_mut(&this)?;
+        self.scope.delta(writing.id, writing.text.len() as u64, &piece);
+        writing.text.push_str(&piece);
+        Ok(Ok(()))
+    }
+
+    async fn finish(&mut self, this: Resource<Writing>) -> Result<Result<String, ReplyError>> {
+        self.call("reply-stream.finish")?;
+        let Writing { id, ordinal, text } = self.table.delete(this)?;
+        if let Err(refused) = checked(&text) {
+            return Ok(Err(refused));
+        }
+        self.send(id, ordinal, text).await
+    }
+
+    async fn drop(&mut self, this: Resource<Writing>) -> Result<()> {
+        let writing = self.table.delete(this)?;
+        // Nothing was shown yet, so nothing failed in anybody's eyes.
+        if writing.text.is_empty() {
+            return Ok(());
+        }
+        let scope = self.scope.clone();
+        let told = scope.abandoned(writing.id);
+        let _ = within(self.limits.host_call(), "reply-stream.drop", told).await?;
+        Ok(())
+    }
+}
+
+impl Guest {
+    async fn send(
+        &mut self,
+        id: EventId,
+        ordinal: u64,
+        content: String,
+    ) -> Result<Result<String, ReplyError>> {
+        let scope = self.scope.clone();
+        let stored = scope.reply(ordinal, id, content);
+        Ok(match within(self.limits.host_call(), "session.reply", stored).await? {
+            Ok(id) => Ok(id.to_string()),
+            Err(Denied::Ended) => Err(ReplyError::Ended),
+            Err(denied) => Err(ReplyError::Unavailable(denied.to_string())),
+        })
+    }
+
+    fn next_ordinal(&mut self) -> u64 {
+        self.ordinal += 1;
+        self.ordinal
+    }
+
+    fn spend_reply(&mut self, bytes: usize) -> Result<(), Stop> {
+        self.used.replies += 1;
+        self.used.reply_bytes += bytes as u64;
+        if self.used.replies > self.limits.replies {
+            return Err(Stop::Budget("replies", self.limits.replies));
+        }
+        if self.used.reply_bytes > self.limits.reply_bytes {
+            return Err(Stop::Budget("replyBytes", self.limits.reply_bytes));
+        }
+        Ok(())
+    }
+}
+
+fn checked(content: &str) -> Result<(), ReplyError> {
+    if content.trim().is_empty() || content.len() > REPLY_BYTES {
+        return Err(too_long());
+    }
+    Ok(())
+}
+
+fn too_long() -> ReplyError {
+    ReplyError::InvalidLength(REPLY_BYTES as u32)
+}
+
+impl From<Message> for types::Message {
+    fn from(message: Message) -> Self {
+        Self {
+            id: message.id,
+            author: match message.author {
+                Author::Client => types::Author::Client,
+                Author::Agent => types::Author::Agent,
+                Author::Platform => types::Author::Platform,
+            },
+            content: message.content,
+            created_at: message.created_at.as_millis(),
+            attachments: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Reading an upload: one pass that validates it, holds it against the limits of
+//! shape, and compares what it imports and exports with the world.
+//!
+//! What it finds wrong it names, all of it, before any time is spent on compiling.
+
+use super::{limits::Limits, signatures};
+use crate::error::Problem;
+use serde::{Deserialize, Serialize};
+use wasmparser::{
+    ComponentExternalKind, Encoding, FuncValidatorAllocations, Parser, Payload, ValidPayload,
+    Validator,
+};
+use wasmtime::Engine;
+
+/// Bytes of one function's body. What a function costs to compile grows with its
+/// blocks times its locals; StarlingMonkey's largest has 150 KB.
+const FUNCTION_BYTES: usize = 1 << 20;
+
+/// Locals of one function, for the same reason.
+const FUNCTION_LOCALS: u64 = 10_000;
+
+/// Functions in all; Python has 15 000.
+const FUNCTIONS: u64 = 100_000;
+
+/// Components and modules within components.
+const NESTING: usize = 10;
+
+/// Core modules in all; Python has 9.
+const MODULES: usize = 64;
+
+/// The longest name of an import or export that is repeated in an answer.
+const NAME: usize = 200;
+
+/// What may be imported beside the world's own interfaces. Everything here is
+/// linked; most of it then finds that it may do nothing.
+const WASI: [&str; 8] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/types@",
+    "wasi:http/outgoing-handler@",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
+
+/// What can be said of an upload before it is compiled.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inspection {
+    pub world: Option<String>,
+    pub imports: Vec<String>,
+    /// What the uploader claims of itself; nothing is decided by it.
+    pub metadata: serde_json::Value,
+    pub warnings: Vec<String>,
+    /// Why it is refused; none when it may be compiled.
+    pub problems: Vec<Problem>,
+    /// The component: what was uploaded, or the core module wrapped.
+    #[serde(skip)]
+    pub component: Vec<u8>,
+}
+
+impl Inspection {
+    fn refuse(&mut self, what: impl Into<String>, why: impl Into<String>) {
+        let mut pointer: String = what.into();
+        if pointer.len() > NAME {
+            pointer = pointer.chars().take(NAME).chain("…".chars()).collect();
+        }
+        self.problems.push(Problem { pointer, detail: why.into() });
+    }
+}
+
+/// Looks at an upload. Blocks for as long as validating takes (Python: 0.2 s).
+pub fn inspect(upload: &[u8], limits: &Limits) -> Inspection {
+    let mut found = Inspection::default();
+    let size = upload.len() as u64;
+    if size > limits.component_bytes {
+        found.refuse("componentBytes", format!("{size} bytes, at most {}", limits.component_bytes));
+        return found;
+    }
+    if Engine::detect_precompiled(upload).is_some() {
+        found.refuse("body", "is machine code precompiled by Wasmtime; upload the WebAssembly itself");
+        return found;
+    }
+    if Parser::is_core_wasm(upload) {
+        match wrap(upload) {
+            Ok(component) => {
+                found.component = component;
+                found.warnings.push("a core module; it was wrapped into a component".into());
+            }
+            Err(why) => {
+                found.refuse("body", format!("is a core module that cannot be wrapped into a component: {why}"));
+                return found;
+            }
+        }
+    } else if Parser::is_component(upload) {
+        found.component = upload.to_vec();
+    } else {
+        found.refuse("body", "is not WebAssembly");
+        return found;
+    }
+    found.metadata = metadata(upload);
+    let component = std::mem::take(&mut found.component);
+    let mut exports = Vec::new();
+    if let Err(why) = walk(&component, &mut found, &mut exports) {
+        found.refuse("body", why);
+    } else {
+        check_names(&mut found, &exports);
+        if found.problems.is_empty() {
+            found.problems.extend(signatures::differences(&component));
+        }
+    }
+    found.component = component;
+    found
+}
+
+/// Makes a component of a core module that a WIT binding generator prepared.
+fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
+    let encoder = wit_component::ComponentEncoder::default().validate(true).module(module);
+    encoder.and_then(|mut encoder| encoder.encode()).map_err(|error| format!("{error:#}"))
+}
+
+/// The one pass. The error is what makes the bytes no valid component.
+fn walk(bytes: &[u8], found: &mut Inspection, exports: &mut Vec<String>) -> Result<(), String> {
+    let mut validator = Validator::new();
+    let mut allocations = FuncValidatorAllocations::default();
+    let (mut functions, mut modules) = (0_u64, 0_usize);
+    let mut open: Vec<Encoding> = Vec::new();
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload.map_err(|error| error.to_string())?;
+        match &payload {
+            Payload::Version { encoding, .. } => {
+                open.push(*encoding);
+                modules += usize::from(*encoding == Encoding::Module);
+                if open.len() > NESTING {
+                    return Err(format!("nests components deeper than {NESTING}"));
+                }
+                if modules > MODULES {
+                    return Err(format!("has more than {MODULES} core modules"));
+                }
+            }
+            Payload::CodeSectionStart { count, .. } => {
+                functions += u64::from(*count);
+                if functions > FUNCTIONS {
+                    return Err(format!("has more than {FUNCTIONS} functions"));
+                }
+            }
+            Payload::CodeSectionEntry(body) => check_function(body)?,
+            Payload::ComponentImportSection(section) if open.len() == 1 => {
+                for import in section.clone() {
+                    found.imports.push(import.map_err(|error| error.to_string())?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if open.len() == 1 => {
+                for export in section.clone() {
+                    let export = export.map_err(|error| error.to_string())?;
+                    if export.kind == ComponentExternalKind::Instance {
+                        exports.push(export.name.name.to_owned());
+                    }
+                }
+            }
+            Payload::End(_) => {
+                open.pop();
+            }
+            _ => {}
+        }
+        let valid = validator.payload(&payload).map_err(|error| error.to_string())?;
+        if let ValidPayload::Func(function, body) = valid {
+            let mut function = function.into_validator(allocations);
+            function.validate(&body).map_err(|error| error.to_string())?;
+            allocations = function.into_allocations();
+        }
+    }
+    Ok(())
+}
+
+fn check_function(body: &wasmparser::FunctionBody<'_>) -> Result<(), String> {
+    let size = body.as_bytes().len();
+    if size > FUNCTION_BYTES {
+        return Err(format!("has a function of {size} bytes, at most {FUNCTION_BYTES}"));
+    }
+    let mut locals = 0_u64;
+    for group in body.get_locals_reader().map_err(|error| error.to_string())? {
+        locals += u64::from(group.map_err(|error| error.to_string())?.0);
+    }
+    if locals > FUNCTION_LOCALS {
+        return Err(format!("has a function with {locals} locals, at most {FUNCTION_LOCALS}"));
+    }
+    Ok(())
+}
+
+/// Is every import offered, and is the one export there?
+fn check_names(found: &mut Inspection, exports: &[String]) {
+    for import in found.imports.clone() {
+        let offered = signatures::offers(&import)
+            || WASI.iter().any(|prefix| import.starts_with(prefix) && import.contains("@0.2."));
+        if !offered {
+            found.refuse(import, "is imported, but the platform does not offer it");
+        }
+    }
+    let handler = exports.iter().find(|name| name.starts_with("aiybiz:agent/handler@0.1."));
+    match handler {
+        Some(name) => {
+            let version = name.rsplit('@').next().unwrap_or_default();
+            found.world = Some(format!("aiybiz:agent/agent@{version}"));
+        }
+        None => match exports.iter().find(|name| name.starts_with("aiybiz:agent/handler@")) {
+            Some(other) => {
+                found.refuse(other, "is exported in a version that this platform does not serve; it serves 0.1");
+            }
+            None => found.refuse("aiybiz:agent/handler@0.1.0", "must be exported: this is not an agent of the world aiybiz:agent"),
+        },
+    }
+}
+
+fn metadata(upload: &[u8]) -> serde_json::Value {
+    let Ok(payload) = wasm_metadata::Payload::from_binary(upload) else {
+        return serde_json::Value::Null;
+    };
+    let claims = payload.metadata();
+    let text = |value: Option<String>| value.map(|text| text.chars().take(NAME).collect::<String>());
+    serde_json::json!({
+        "name": text(claims.name.clone()),
+        "version": text(claims.version.as_ref().map(ToString::to_string)),
+        "description": text(claims.description.as_ref().map(ToString::to_string)),
+        "authors": text(claims.authors.as_ref().map(ToString::to_string)),
+        "licenses": text(claims.licenses.as_ref().map(ToString::to_string)),
+    })
+}

@@ -1,0 +1,114 @@
+//! What a guest may use, as the operator sets it.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// One number per limit, each per event unless it says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// All linear memories of the instance together, in bytes. Python needs about
+    /// 40 MiB to say hello.
+    pub memory_bytes: u64,
+    /// All tables together, in elements. The largest guest seen, Python, has 13 000.
+    pub table_elements: u64,
+    /// Time in guest code, in milliseconds; waiting for the host is not counted.
+    pub cpu_millis: u64,
+    /// From instantiation to return, in milliseconds, waiting included.
+    pub wall_millis: u64,
+    /// A single call to the host, in milliseconds.
+    pub host_call_millis: u64,
+    /// Calls to imports of `aiybiz:agent`, all kinds together.
+    pub host_calls: u64,
+    /// What one call to the host may carry across, in bytes.
+    pub host_call_bytes: u64,
+    /// Replies and pieces of replies.
+    pub replies: u64,
+    /// All replies together, in bytes of UTF-8.
+    pub reply_bytes: u64,
+    /// The log with what the guest prints; beyond it entries are dropped.
+    pub log_bytes: u64,
+    pub file_read_bytes: u64,
+    pub file_write_bytes: u64,
+    /// The state of one session, keys and values together.
+    pub state_bytes: u64,
+    /// Live handles (files, streams, secrets) the guest holds at once.
+    pub handles: u64,
+    /// Events of one agent that run at once.
+    pub concurrent_events: u64,
+    /// Events of all agents that run at once; also the size of the instance pool.
+    pub concurrent_events_total: u64,
+    /// An uploaded file.
+    pub component_bytes: u64,
+    /// Compiling an upload, both in time on the clock and in CPU time.
+    pub compile_millis: u64,
+    /// Address space of the process that compiles.
+    pub compile_memory_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 128 * MIB,
+            table_elements: 50_000,
+            cpu_millis: 2_000,
+            wall_millis: 30_000,
+            host_call_millis: 10_000,
+            host_calls: 10_000,
+            host_call_bytes: 4 * MIB,
+            replies: 1_000,
+            reply_bytes: MIB,
+            log_bytes: 64 * KIB,
+            file_read_bytes: 256 * MIB,
+            file_write_bytes: 64 * MIB,
+            state_bytes: 256 * KIB,
+            handles: 1_000,
+            concurrent_events: 64,
+            concurrent_events_total: 128,
+            component_bytes: 32 * MIB,
+            compile_millis: 60_000,
+            compile_memory_bytes: 2048 * MIB,
+        }
+    }
+}
+
+impl Limits {
+    pub fn wall(&self) -> Duration {
+        Duration::from_millis(self.wall_millis)
+    }
+
+    pub fn host_call(&self) -> Duration {
+        Duration::from_millis(self.host_call_millis)
+    }
+
+    /// Refuses what makes no sense, naming the limit.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("memoryBytes", self.memory_bytes),
+            ("tableElements", self.table_elements),
+            ("cpuMillis", self.cpu_millis),
+            ("hostCallMillis", self.host_call_millis),
+            ("concurrentEvents", self.concurrent_events),
+            ("concurrentEventsTotal", self.concurrent_events_total),
+            ("componentBytes", self.component_bytes),
+            ("compileMillis", self.compile_millis),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{name} must be at least 1"));
+        }
+        if self.wall_millis < self.cpu_millis {
+            let (wall, cpu) = (self.wall_millis, self.cpu_millis);
+            return Err(format!("wallMillis ({wall}) is below cpuMillis ({cpu})"));
+        }
+        if self.memory_bytes > 4096 * MIB {
+            return Err("memoryBytes is above what a 32-bit memory can have (4 GiB)".into());
+        }
+        if self.compile_memory_bytes < 256 * MIB {
+            return Err("compileMemoryBytes is below what the compiler itself needs (256 MiB)".into());
+        }
+        Ok(())
+    }
+}

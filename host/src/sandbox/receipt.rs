@@ -1,0 +1,122 @@
+//! What one event cost and how it went: for the builder, the operator and tests.
+
+use super::{limits::Limits, scope::State};
+use serde::Serialize;
+use std::{collections::BTreeMap, time::Duration};
+
+/// How an event ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Ok,
+    /// The guest asks to be given the event again later.
+    Retry,
+    /// The guest says that trying again would fail again.
+    Refused,
+    /// The guest crashed.
+    Trap,
+    /// Too much time in guest code.
+    Cpu,
+    /// Too much time in all.
+    Wall,
+    Memory,
+    /// Another limit was used up; `explanation` names it.
+    Budget,
+    /// The platform failed, not the guest.
+    HostError,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Retry => "retry",
+            Self::Refused => "refused",
+            Self::Trap => "trap",
+            Self::Cpu => "cpu",
+            Self::Wall => "wall",
+            Self::Memory => "memory",
+            Self::Budget => "budget",
+            Self::HostError => "host_error",
+        }
+    }
+}
+
+/// One entry of the guest's log.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub struct LogEntry {
+    pub level: String,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    pub outcome: Outcome,
+    /// One sentence: what happened and what to change.
+    pub explanation: String,
+    /// SHA-256 of the component as it was uploaded.
+    pub sha256: String,
+    pub queue_micros: u64,
+    pub instantiate_micros: u64,
+    pub cpu_micros: u64,
+    pub wall_micros: u64,
+    pub peak_memory_bytes: u64,
+    pub host_calls: BTreeMap<&'static str, u64>,
+    pub replies: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// What is left of each limit, in percent.
+    pub headroom: BTreeMap<&'static str, u64>,
+    pub backtrace: Vec<String>,
+    #[serde(skip)]
+    pub log: Vec<LogEntry>,
+    /// The state as the guest left it, if it changed; to be committed with the
+    /// event, and only when the outcome is `ok`.
+    #[serde(skip)]
+    pub state: Option<State>,
+}
+
+/// What was counted while the guest ran.
+#[derive(Default)]
+pub(super) struct Used {
+    pub(super) host_calls: BTreeMap<&'static str, u64>,
+    pub(super) total_calls: u64,
+    pub(super) cpu: Duration,
+    pub(super) replies: u64,
+    pub(super) reply_bytes: u64,
+    pub(super) read_bytes: u64,
+    pub(super) write_bytes: u64,
+    pub(super) log_bytes: u64,
+}
+
+impl Used {
+    /// What is left of each limit, in percent.
+    pub(super) fn headroom(
+        &self,
+        limits: &Limits,
+        peak_memory: u64,
+        wall: Duration,
+    ) -> BTreeMap<&'static str, u64> {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        [
+            ("memoryBytes", peak_memory, limits.memory_bytes),
+            ("cpuMillis", millis(self.cpu), limits.cpu_millis),
+            ("wallMillis", millis(wall), limits.wall_millis),
+            ("hostCalls", self.total_calls, limits.host_calls),
+            ("replies", self.replies, limits.replies),
+            ("replyBytes", self.reply_bytes, limits.reply_bytes),
+            ("logBytes", self.log_bytes, limits.log_bytes),
+            ("fileReadBytes", self.read_bytes, limits.file_read_bytes),
+            ("fileWriteBytes", self.write_bytes, limits.file_write_bytes),
+        ]
+        .into_iter()
+        .map(|(name, used, limit)| {
+            let left = limit.saturating_sub(used);
+            (name, left.saturating_mul(100).checked_div(limit).unwrap_or(0))
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,172 @@
+//! One database, two engines.
+//!
+//! SQLite is the embedded default; PostgreSQL takes over when one process is no
+//! longer enough. The rest of the host never learns which of them is running:
+//! it opens a [`Tx`], writes ordinary SQL with `$1` placeholders, and reads
+//! ordinary structs back.
+//!
+//! ```ignore
+//! let mut tx = db.read().await?;
+//! let session: Session =
+//!     tx.query("SELECT * FROM sessions WHERE id = $1").bind(id).one().await?;
+//! ```
+//!
+//! Four rules keep one text valid on both engines:
+//!
+//! 1. time comes from the clock and is bound, never from `now()`;
+//! 2. identifiers are UUIDv7 made by the host, never sequences;
+//! 3. tables use only the column types listed in the first migration;
+//! 4. aggregates say their type: `CAST(SUM(cents) AS BIGINT)`.
+//!
+//! SQLite has one writer at a time. Its waiting writers share one fsync, see
+//! [`group`]; nobody outside this folder notices.
+
+mod group;
+mod query;
+
+pub use query::{Query, Record, Value};
+pub use sqlx::{Error, Result, types::Json};
+
+use group::{Turn, Writer};
+use sqlx::{
+    AssertSqlSafe, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{sync::Arc, time::Duration};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// Enough for two cores to stay busy; one connection costs SQLite about 2 MB.
+const READERS: u32 = 8;
+
+/// PostgreSQL's own default allows 100 in all; this leaves room for more nodes.
+const POSTGRES_CONNECTIONS: u32 = 24;
+
+/// How long a writer waits for another *process* that holds SQLite's lock, such
+/// as an operator's command beside a running server.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// A handle on the database, cheap to clone.
+#[derive(Clone)]
+pub enum Db {
+    Sqlite { readers: SqlitePool, writer: Arc<Writer> },
+    Postgres { pool: PgPool, options: Box<PgConnectOptions> },
+}
+
+impl Db {
+    /// Opens `sqlite:<path>` or `postgres://…` and brings the schema up to date.
+    pub async fn open(url: &str) -> Result<Self> {
+        if url.starts_with("sqlite:") {
+            Self::open_sqlite(url.parse()?).await
+        } else {
+            Self::open_postgres(url.parse()?).await
+        }
+    }
+
+    async fn open_sqlite(options: SqliteConnectOptions) -> Result<Self> {
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A commit that was answered survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        let writer = Writer::open(&options, &MIGRATIONS).await?;
+        let readers = SqlitePoolOptions::new().max_connections(READERS);
+        let readers = readers.connect_with(options.read_only(true)).await?;
+        Ok(Self::Sqlite { readers, writer: Arc::new(writer) })
+    }
+
+    async fn open_postgres(options: PgConnectOptions) -> Result<Self> {
+        let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS);
+        let pool = pool.connect_with(options.clone()).await?;
+        MIGRATIONS.run(&pool).await?;
+        Ok(Self::Postgres { pool, options: Box::new(options) })
+    }
+
+    /// A consistent snapshot to read from.
+    pub async fn read(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => Tx(Inner::SqliteRead(readers.begin().await?)),
+            Self::Postgres { pool, .. } => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                Tx(Inner::Postgres(pool.begin_with(begin).await?))
+            }
+        })
+    }
+
+    /// A transaction to change things in; without [`Tx::commit`] it leaves no
+    /// trace.
+    pub async fn write(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Tx(Inner::SqliteWrite(Writer::turn(writer).await?)),
+            Self::Postgres { pool, .. } => Tx(Inner::Postgres(pool.begin().await?)),
+        })
+    }
+
+    /// Lets what is open finish and closes the connections.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { readers, writer } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres { pool, .. } => pool.close().await,
+        }
+    }
+}
+
+/// An open transaction.
+pub struct Tx(Inner);
+
+enum Inner {
+    SqliteRead(Transaction<'static, Sqlite>),
+    SqliteWrite(Turn),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// Starts a statement: bind its `$n` values in order, then run or fetch.
+    pub fn query(&mut self, sql: &'static str) -> Query<'_> {
+        match &mut self.0 {
+            Inner::SqliteRead(tx) => Query::Sqlite(tx, sqlx::query(sql)),
+            Inner::SqliteWrite(turn) => Query::Sqlite(turn.connection(), sqlx::query(sql)),
+            Inner::Postgres(tx) => Query::Postgres(tx, sqlx::query(sql)),
+        }
+    }
+
+    /// Starts a `SELECT` whose rows this transaction is about to claim, passing
+    /// over those another worker holds.
+    ///
+    /// Only PostgreSQL needs to be told: on SQLite a write transaction already
+    /// has the database to itself.
+    pub fn query_skip_locked(&mut self, select: &'static str) -> Query<'_> {
+        if !matches!(self.0, Inner::Postgres(_)) {
+            return self.query(select);
+        }
+        let Inner::Postgres(tx) = &mut self.0 else { unreachable!("just looked") };
+        let sql = AssertSqlSafe(format!("{select} FOR UPDATE SKIP LOCKED"));
+        Query::Postgres(tx, sqlx::query(sql.into_sql_str()))
+    }
+
+    /// Returns once the changes are durable.
+    pub async fn commit(self) -> Result<()> {
+        match self.0 {
+            Inner::SqliteRead(tx) => tx.commit().await,
+            Inner::SqliteWrite(turn) => turn.commit().await,
+            Inner::Postgres(tx) => tx.commit().await,
+        }
+    }
+}
+
+/// Turns "this name is taken" into a value, for the one statement whose only
+/// unique key is that name.
+pub fn unique<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Database(error)) if error.is_unique_violation() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
