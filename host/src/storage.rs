@@ -137,17 +137,27 @@ impl Tx {
         }
     }
 
+    /// Starts a `SELECT` whose rows nobody else may change until this transaction
+    /// ends. SQLite has no need of it: a writer is alone.
+    pub fn query_locked(&mut self, select: &'static str) -> Query<'_> {
+        self.locking(select, "FOR UPDATE")
+    }
+
     /// Starts a `SELECT` whose rows this transaction is about to claim, passing
     /// over those another worker holds.
     ///
     /// Only PostgreSQL needs to be told: on SQLite a write transaction already
     /// has the database to itself.
     pub fn query_skip_locked(&mut self, select: &'static str) -> Query<'_> {
+        self.locking(select, "FOR UPDATE SKIP LOCKED")
+    }
+
+    fn locking(&mut self, select: &'static str, how: &str) -> Query<'_> {
         if !matches!(self.0, Inner::Postgres(_)) {
             return self.query(select);
         }
         let Inner::Postgres(tx) = &mut self.0 else { unreachable!("just looked") };
-        let sql = AssertSqlSafe(format!("{select} FOR UPDATE SKIP LOCKED"));
+        let sql = AssertSqlSafe(format!("{select} {how}"));
         Query::Postgres(tx, sqlx::query(sql.into_sql_str()))
     }
 

@@ -40,18 +40,24 @@ impl Guest for Librarian {
         log_panics();
         let started = session::started_at().to_string();
         state::set(STARTED, started.as_bytes())?;
-        note("session started", &[("session", &session::id()), ("started-at", &started)]);
+        note(
+            "session started",
+            &[("session", &session::id()), ("started-at", &started)],
+        );
         Ok(())
     }
 
     fn on_message(message: Message) -> Result<(), Failure> {
         log_panics();
-        note("message", &[
-            ("event", &delivery::event_id()),
-            ("attempt", &delivery::attempt().to_string()),
-            ("remaining-ms", &delivery::remaining_ms().to_string()),
-            ("attachments", &message.attachments.len().to_string()),
-        ]);
+        note(
+            "message",
+            &[
+                ("event", &delivery::event_id()),
+                ("attempt", &delivery::attempt().to_string()),
+                ("remaining-ms", &delivery::remaining_ms().to_string()),
+                ("attachments", &message.attachments.len().to_string()),
+            ],
+        );
         // Counted at once, so that a test can see the count taken back when the
         // event fails.
         let number = count()? + 1;
@@ -73,7 +79,13 @@ impl Guest for Librarian {
 
     fn on_session_ended(reason: EndReason) -> Result<(), Failure> {
         log_panics();
-        note("session ended", &[("reason", reason_name(reason)), ("messages", &count()?.to_string())]);
+        note(
+            "session ended",
+            &[
+                ("reason", reason_name(reason)),
+                ("messages", &count()?.to_string()),
+            ],
+        );
         Ok(())
     }
 }
@@ -93,11 +105,19 @@ fn survey(number: u64) -> Result<(), Failure> {
     let (mut total, mut report) = (Tally::default(), String::new());
     for file in &shared {
         let tally = tally(file)?;
-        report += &format!("{}: {} bytes, {} lines\n", file.path, tally.bytes, tally.lines);
+        report += &format!(
+            "{}: {} bytes, {} lines\n",
+            file.path, tally.bytes, tally.lines
+        );
         total.bytes += tally.bytes;
         total.lines += tally.lines;
     }
-    let summary = format!("{} files, {} bytes, {} lines", shared.len(), total.bytes, total.lines);
+    let summary = format!(
+        "{} files, {} bytes, {} lines",
+        shared.len(),
+        total.bytes,
+        total.lines
+    );
     reply.write(&format!("\n{summary}"))?;
     reply.write(&format!("\nhistory: {}", history_length()?))?;
 
@@ -106,7 +126,9 @@ fn survey(number: u64) -> Result<(), Failure> {
         Ok(info) => format!("\nreport: {} ({} bytes)", info.path, info.size),
         // Both are the client's to change, so the client is told.
         Err(FileError::NoFolder) => "\nreport: none, the session has no folder".into(),
-        Err(FileError::QuotaExceeded(limit)) => format!("\nreport: none, larger than {limit} bytes"),
+        Err(FileError::QuotaExceeded(limit)) => {
+            format!("\nreport: none, larger than {limit} bytes")
+        }
         Err(error) => return Err(error.into()),
     })?;
 
@@ -138,11 +160,14 @@ fn tally(file: &FileInfo) -> Result<Tally, Failure> {
         tally.bytes += range.len() as u64;
         tally.lines += range.iter().filter(|byte| **byte == b'\n').count() as u64;
     }
-    note("file read", &[
-        ("path", &file.path),
-        ("size", &reader.info().size.to_string()),
-        ("read", &tally.bytes.to_string()),
-    ]);
+    note(
+        "file read",
+        &[
+            ("path", &file.path),
+            ("size", &reader.info().size.to_string()),
+            ("read", &tally.bytes.to_string()),
+        ],
+    );
     Ok(tally)
 }
 
@@ -228,7 +253,9 @@ fn abandon() -> Result<(), Failure> {
 }
 
 fn count() -> Result<u64, Failure> {
-    let Some(bytes) = state::get(COUNT)? else { return Ok(0) };
+    let Some(bytes) = state::get(COUNT)? else {
+        return Ok(0);
+    };
     str::from_utf8(&bytes)
         .ok()
         .and_then(|text| text.parse().ok())
@@ -236,7 +263,10 @@ fn count() -> Result<u64, Failure> {
 }
 
 fn note(message: &str, fields: &[(&str, &str)]) {
-    let fields: Vec<_> = fields.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(k, v)| (k.to_string(), v.to_string()))
+        .collect();
     log::write(Level::Info, message, &fields);
 }
 
@@ -252,7 +282,11 @@ fn reason_name(reason: EndReason) -> &'static str {
 /// instance may begin with any event, hence the call in each.
 fn log_panics() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| std::panic::set_hook(Box::new(|info| log::write(Level::Error, &info.to_string(), &[]))));
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|info| {
+            log::write(Level::Error, &info.to_string(), &[])
+        }))
+    });
 }
 
 // What each error means for the event: may the same call succeed later?
@@ -260,8 +294,12 @@ fn log_panics() {
 impl From<ReplyError> for Failure {
     fn from(error: ReplyError) -> Self {
         match error {
-            ReplyError::RateLimited(_) | ReplyError::Unavailable(_) => Self::Retry(format!("reply: {error:?}")),
-            ReplyError::Ended | ReplyError::InvalidLength(_) => Self::Permanent(format!("reply: {error:?}")),
+            ReplyError::RateLimited(_) | ReplyError::Unavailable(_) => {
+                Self::Retry(format!("reply: {error:?}"))
+            }
+            ReplyError::Ended | ReplyError::InvalidLength(_) => {
+                Self::Permanent(format!("reply: {error:?}"))
+            }
         }
     }
 }
@@ -270,7 +308,9 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         match error {
             // A file that is gone was removed since it was listed: list again.
-            FileError::Unavailable(_) | FileError::NotFound => Self::Retry(format!("files: {error:?}")),
+            FileError::Unavailable(_) | FileError::NotFound => {
+                Self::Retry(format!("files: {error:?}"))
+            }
             _ => Self::Permanent(format!("files: {error:?}")),
         }
     }

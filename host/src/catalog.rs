@@ -1,0 +1,273 @@
+//! What can be rented: agent templates and their owners' side of them.
+//!
+//! A template is a draft until it is published; only published ones are listed.
+//! Behind it stands a webhook or a component, never both.
+
+pub mod components;
+pub mod settings;
+
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+    id::{AgentId, BuilderId},
+    storage::{Json, Tx},
+    timestamp::Timestamp,
+};
+use serde::Serialize;
+
+/// Templates of one builder.
+const TEMPLATES: i64 = 1_000;
+
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Template {
+    pub id: AgentId,
+    pub builder_id: BuilderId,
+    pub builder_name: String,
+    pub name: String,
+    pub description: String,
+    pub logo_emoji: Option<String>,
+    #[sqlx(json)]
+    pub themes: Vec<String>,
+    #[sqlx(json)]
+    pub tools: Vec<String>,
+    #[sqlx(json)]
+    pub capabilities: Vec<String>,
+    pub price_cents_per_hour: i64,
+    pub max_sessions: Option<i64>,
+    pub status: String,
+    pub delivery: String,
+    pub retry_policy: String,
+    pub webhook_url: Option<String>,
+    pub active_version: Option<i64>,
+    pub created_at: Timestamp,
+}
+
+/// What still keeps a template from being published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blocker {
+    NoWebhookUrl,
+    NoActiveComponent,
+}
+
+impl Blocker {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoWebhookUrl => "no_webhook_url",
+            Self::NoActiveComponent => "no_active_component",
+        }
+    }
+}
+
+impl Template {
+    pub fn blockers(&self) -> Vec<Blocker> {
+        let mut found = Vec::new();
+        if self.delivery == "webhook" && self.webhook_url.is_none() {
+            found.push(Blocker::NoWebhookUrl);
+        }
+        if self.delivery == "component" && self.active_version.is_none() {
+            found.push(Blocker::NoActiveComponent);
+        }
+        found
+    }
+}
+
+/// A template's fields as its owner gives them, already looked at.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    pub name: String,
+    pub description: String,
+    pub logo_emoji: Option<String>,
+    pub themes: Vec<String>,
+    pub tools: Vec<String>,
+    pub capabilities: Vec<String>,
+    pub price_cents_per_hour: i64,
+    pub max_sessions: Option<i64>,
+    pub delivery: String,
+    pub retry_policy: String,
+    pub webhook_url: Option<String>,
+}
+
+pub async fn create(
+    tx: &mut Tx,
+    clock: &Clock,
+    owner: BuilderId,
+    listing: &Listing,
+    webhook_secret: Option<Vec<u8>>,
+    id: AgentId,
+) -> Result<Template> {
+    let sql = "SELECT COUNT(*) FROM agents WHERE builder_id = $1";
+    let (count,): (i64,) = tx.query(sql).bind(owner).one().await?;
+    if count >= TEMPLATES {
+        let detail = format!("a builder has at most {TEMPLATES} templates");
+        return Err(Error::conflict("too_many_templates", detail));
+    }
+    let now = clock.now();
+    tx.query(
+        "INSERT INTO agents (id, builder_id, name, description, logo_emoji, themes, tools,
+             capabilities, price_cents_per_hour, max_sessions, status, delivery, retry_policy,
+             webhook_url, webhook_secret, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'draft', $11, $12, $13, $14, $15, $15)",
+    )
+    .bind(id)
+    .bind(owner)
+    .bind(listing.name.as_str())
+    .bind(listing.description.as_str())
+    .bind(listing.logo_emoji.as_deref())
+    .bind(Json(&listing.themes))
+    .bind(Json(&listing.tools))
+    .bind(Json(&listing.capabilities))
+    .bind(listing.price_cents_per_hour)
+    .bind(listing.max_sessions)
+    .bind(listing.delivery.as_str())
+    .bind(listing.retry_policy.as_str())
+    .bind(listing.webhook_url.as_deref())
+    .bind(webhook_secret)
+    .bind(now)
+    .run()
+    .await?;
+    find(tx, id).await?.ok_or(Error::not_found("agent"))
+}
+
+/// Writes all fields of a listing; how it is delivered never changes.
+pub async fn update(tx: &mut Tx, clock: &Clock, id: AgentId, listing: &Listing) -> Result<Template> {
+    tx.query(
+        "UPDATE agents SET name = $2, description = $3, logo_emoji = $4, themes = $5, tools = $6,
+             capabilities = $7, price_cents_per_hour = $8, max_sessions = $9, retry_policy = $10,
+             webhook_url = $11, updated_at = $12
+         WHERE id = $1",
+    )
+    .bind(id)
+    .bind(listing.name.as_str())
+    .bind(listing.description.as_str())
+    .bind(listing.logo_emoji.as_deref())
+    .bind(Json(&listing.themes))
+    .bind(Json(&listing.tools))
+    .bind(Json(&listing.capabilities))
+    .bind(listing.price_cents_per_hour)
+    .bind(listing.max_sessions)
+    .bind(listing.retry_policy.as_str())
+    .bind(listing.webhook_url.as_deref())
+    .bind(clock.now())
+    .run()
+    .await?;
+    find(tx, id).await?.ok_or(Error::not_found("agent"))
+}
+
+pub async fn find(tx: &mut Tx, id: AgentId) -> Result<Option<Template>> {
+    let sql = "SELECT a.*, b.display_name AS builder_name FROM agents a
+               JOIN builders b ON b.id = a.builder_id WHERE a.id = $1";
+    Ok(tx.query(sql).bind(id).optional().await?)
+}
+
+/// The template, if it is this builder's; otherwise it does not exist.
+pub async fn owned_by(tx: &mut Tx, id: AgentId, owner: BuilderId) -> Result<Template> {
+    let found = find(tx, id).await?.filter(|template| template.builder_id == owner);
+    found.ok_or(Error::not_found("agent"))
+}
+
+pub async fn of_builder(
+    tx: &mut Tx,
+    owner: BuilderId,
+    before: Option<AgentId>,
+    limit: i64,
+) -> Result<Vec<Template>> {
+    let found = tx.query(
+        "SELECT a.*, b.display_name AS builder_name FROM agents a
+         JOIN builders b ON b.id = a.builder_id
+         WHERE a.builder_id = $1 AND ($2 IS NULL OR a.id < $2)
+         ORDER BY a.id DESC LIMIT $3",
+    );
+    Ok(found.bind(owner).bind(before).bind(limit).all().await?)
+}
+
+/// What a client looks for in the catalogue.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    pub text: Option<String>,
+    pub theme: Option<String>,
+    pub tool: Option<String>,
+}
+
+/// Published templates, newest first.
+pub async fn published(
+    tx: &mut Tx,
+    search: &Search,
+    before: Option<AgentId>,
+    limit: i64,
+) -> Result<Vec<Template>> {
+    let found = tx.query(
+        "SELECT a.*, b.display_name AS builder_name FROM agents a
+         JOIN builders b ON b.id = a.builder_id
+         WHERE a.status = 'active' AND ($1 IS NULL OR a.id < $1)
+           AND ($2 IS NULL OR LOWER(a.name || ' ' || a.description) LIKE $2 ESCAPE '\\')
+           AND ($3 IS NULL OR LOWER(CAST(a.themes AS TEXT)) LIKE $3 ESCAPE '\\')
+           AND ($4 IS NULL OR LOWER(CAST(a.tools AS TEXT)) LIKE $4 ESCAPE '\\')
+         ORDER BY a.id DESC LIMIT $5",
+    );
+    let listed = |tag: &Option<String>| tag.as_deref().map(|tag| pattern(&format!("\"{tag}\"")));
+    let found = found
+        .bind(before)
+        .bind(search.text.as_deref().map(pattern))
+        .bind(listed(&search.theme))
+        .bind(listed(&search.tool))
+        .bind(limit);
+    Ok(found.all().await?)
+}
+
+/// A `LIKE` pattern for "contains this".
+fn pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Lists the template, or says what is missing.
+pub async fn publish(tx: &mut Tx, clock: &Clock, template: &Template) -> Result<()> {
+    if let Some(blocker) = template.blockers().first() {
+        let detail = match blocker {
+            Blocker::NoWebhookUrl => "webhookUrl must be set before publishing",
+            Blocker::NoActiveComponent => "a component must be uploaded and activated before publishing",
+        };
+        return Err(Error::conflict(blocker.code(), detail));
+    }
+    set_status(tx, clock, template.id, "active").await
+}
+
+/// Takes the template off the list; sessions that run go on.
+pub async fn unpublish(tx: &mut Tx, clock: &Clock, template: &Template) -> Result<()> {
+    set_status(tx, clock, template.id, "draft").await
+}
+
+async fn set_status(tx: &mut Tx, clock: &Clock, id: AgentId, status: &str) -> Result<()> {
+    let sql = "UPDATE agents SET status = $2, updated_at = $3 WHERE id = $1";
+    tx.query(sql).bind(id).bind(status).bind(clock.now()).run().await?;
+    Ok(())
+}
+
+/// Deletes a template that nobody has ever rented.
+pub async fn delete(tx: &mut Tx, id: AgentId) -> Result<()> {
+    let sql = "SELECT COUNT(*) FROM sessions WHERE agent_id = $1";
+    let (used,): (i64,) = tx.query(sql).bind(id).one().await?;
+    if used > 0 {
+        let detail = "it has had sessions, whose history is kept; unpublish it instead";
+        return Err(Error::conflict("agent_in_use", detail));
+    }
+    tx.query("DELETE FROM settings WHERE agent_id = $1").bind(id).run().await?;
+    tx.query("DELETE FROM components WHERE agent_id = $1").bind(id).run().await?;
+    tx.query("DELETE FROM agents WHERE id = $1").bind(id).run().await?;
+    Ok(())
+}
+
+/// The sealed signing secret of a webhook agent.
+pub async fn webhook_secret(tx: &mut Tx, id: AgentId) -> Result<Option<Vec<u8>>> {
+    let sql = "SELECT webhook_secret FROM agents WHERE id = $1";
+    let found: Option<(Option<Vec<u8>>,)> = tx.query(sql).bind(id).optional().await?;
+    Ok(found.and_then(|(secret,)| secret))
+}

@@ -1,0 +1,111 @@
+//! Versions of a component agent. A version never changes; which one is active
+//! does, at once and both ways.
+
+use crate::{
+    error::{Error, Problem, Result},
+    id::AgentId,
+    storage::{Json, Tx},
+    timestamp::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// Uploads one agent may have, refused ones included.
+const VERSIONS: i64 = 10_000;
+
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Version {
+    pub version: i64,
+    pub sha256: String,
+    pub size_bytes: i64,
+    pub state: String,
+    #[sqlx(json)]
+    pub report: Report,
+    pub created_at: Timestamp,
+}
+
+/// What was found out about an upload.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub world: Option<String>,
+    pub imports: Vec<String>,
+    pub metadata: serde_json::Value,
+    pub warnings: Vec<String>,
+    pub problems: Vec<Problem>,
+    /// Milliseconds, peak memory and size of the machine code.
+    pub compile: serde_json::Value,
+}
+
+/// Takes the next number for an upload that is about to be looked at.
+pub async fn begin(
+    tx: &mut Tx,
+    agent: AgentId,
+    sha256: &str,
+    size_bytes: i64,
+    now: Timestamp,
+) -> Result<i64> {
+    // The template's row is the queue for the next number.
+    tx.query_locked("SELECT id FROM agents WHERE id = $1").bind(agent).run().await?;
+    let sql = "SELECT COALESCE(MAX(version), 0) FROM components WHERE agent_id = $1";
+    let (last,): (i64,) = tx.query(sql).bind(agent).one().await?;
+    if last >= VERSIONS {
+        let detail = format!("an agent has at most {VERSIONS} versions");
+        return Err(Error::conflict("too_many_versions", detail));
+    }
+    tx.query(
+        "INSERT INTO components (agent_id, version, sha256, size_bytes, state, report, created_at)
+         VALUES ($1, $2, $3, $4, 'compiling', $5, $6)",
+    )
+    .bind(agent)
+    .bind(last + 1)
+    .bind(sha256)
+    .bind(size_bytes)
+    .bind(Json(&Report::default()))
+    .bind(now)
+    .run()
+    .await?;
+    Ok(last + 1)
+}
+
+/// Writes down what became of it: ready, or refused with its problems.
+pub async fn conclude(tx: &mut Tx, agent: AgentId, version: i64, report: &Report) -> Result<Version> {
+    let state = if report.problems.is_empty() { "ready" } else { "refused" };
+    let concluded = tx.query(
+        "UPDATE components SET state = $3, report = $4 WHERE agent_id = $1 AND version = $2
+         RETURNING version, sha256, size_bytes, state, report, created_at",
+    );
+    Ok(concluded.bind(agent).bind(version).bind(state).bind(Json(report)).one().await?)
+}
+
+pub async fn find(tx: &mut Tx, agent: AgentId, version: i64) -> Result<Option<Version>> {
+    let sql = "SELECT version, sha256, size_bytes, state, report, created_at FROM components
+               WHERE agent_id = $1 AND version = $2";
+    Ok(tx.query(sql).bind(agent).bind(version).optional().await?)
+}
+
+/// Newest first.
+pub async fn list(
+    tx: &mut Tx,
+    agent: AgentId,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Version>> {
+    let found = tx.query(
+        "SELECT version, sha256, size_bytes, state, report, created_at FROM components
+         WHERE agent_id = $1 AND ($2 IS NULL OR version < $2)
+         ORDER BY version DESC LIMIT $3",
+    );
+    Ok(found.bind(agent).bind(before).bind(limit).all().await?)
+}
+
+/// New events go to this version from now on; events that run finish on theirs.
+pub async fn activate(tx: &mut Tx, agent: AgentId, version: i64, now: Timestamp) -> Result<Version> {
+    let found = find(tx, agent, version).await?.ok_or(Error::not_found("version"))?;
+    if found.state != "ready" {
+        let detail = format!("version {version} is {}, only a ready one can be activated", found.state);
+        return Err(Error::conflict("version_not_ready", detail));
+    }
+    let sql = "UPDATE agents SET active_version = $2, updated_at = $3 WHERE id = $1";
+    tx.query(sql).bind(agent).bind(version).bind(now).run().await?;
+    Ok(found)
+}

@@ -1,0 +1,113 @@
+//! Config and secrets that a builder gives his agent. Both are sealed where they
+//! lie; config can be read back, a secret cannot.
+
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+    id::AgentId,
+    seal::Key,
+    storage::Tx,
+    timestamp::Timestamp,
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Longest key and value in bytes, and how many an agent may have.
+pub const KEY_BYTES: usize = 128;
+pub const VALUE_BYTES: usize = 16 << 10;
+const SETTINGS: i64 = 100;
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Setting {
+    pub key: String,
+    pub secret: bool,
+    /// Absent for a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    pub updated_at: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    key: String,
+    secret: bool,
+    value: Vec<u8>,
+    updated_at: Timestamp,
+}
+
+pub async fn put(
+    tx: &mut Tx,
+    clock: &Clock,
+    seal: &Key,
+    agent: AgentId,
+    key: &str,
+    value: &str,
+    secret: bool,
+) -> Result<()> {
+    let sql = "SELECT COUNT(*) FROM settings WHERE agent_id = $1 AND key <> $2";
+    let (others,): (i64,) = tx.query(sql).bind(agent).bind(key).one().await?;
+    if others >= SETTINGS {
+        let detail = format!("an agent has at most {SETTINGS} settings");
+        return Err(Error::conflict("too_many_settings", detail));
+    }
+    let sealed = seal.seal(clock, &place(agent, key), value.as_bytes())?;
+    tx.query(
+        "INSERT INTO settings (agent_id, key, secret, value, updated_at)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (agent_id, key)
+         DO UPDATE SET secret = excluded.secret, value = excluded.value,
+             updated_at = excluded.updated_at",
+    )
+    .bind(agent)
+    .bind(key)
+    .bind(secret)
+    .bind(sealed)
+    .bind(clock.now())
+    .run()
+    .await?;
+    Ok(())
+}
+
+pub async fn list(tx: &mut Tx, seal: &Key, agent: AgentId) -> Result<Vec<Setting>> {
+    let rows = rows(tx, agent).await?;
+    rows.into_iter()
+        .map(|row| {
+            let value = (!row.secret).then(|| open(seal, agent, &row)).transpose()?;
+            Ok(Setting { key: row.key, secret: row.secret, value, updated_at: row.updated_at })
+        })
+        .collect()
+}
+
+/// False when there was no such key.
+pub async fn delete(tx: &mut Tx, agent: AgentId, key: &str) -> Result<bool> {
+    let sql = "DELETE FROM settings WHERE agent_id = $1 AND key = $2";
+    Ok(tx.query(sql).bind(agent).bind(key).run().await? > 0)
+}
+
+/// What the guest's `config` sees.
+pub async fn config(tx: &mut Tx, seal: &Key, agent: AgentId) -> Result<BTreeMap<String, String>> {
+    let rows = rows(tx, agent).await?;
+    let plain = rows.iter().filter(|row| !row.secret);
+    plain.map(|row| Ok((row.key.clone(), open(seal, agent, row)?))).collect()
+}
+
+/// What the guest's `secrets` sees of this name.
+pub async fn secret(tx: &mut Tx, seal: &Key, agent: AgentId, key: &str) -> Result<Option<String>> {
+    let found = rows(tx, agent).await?.into_iter().find(|row| row.secret && row.key == key);
+    found.map(|row| open(seal, agent, &row)).transpose()
+}
+
+async fn rows(tx: &mut Tx, agent: AgentId) -> Result<Vec<Row>> {
+    let sql = "SELECT key, secret, value, updated_at FROM settings WHERE agent_id = $1 ORDER BY key";
+    Ok(tx.query(sql).bind(agent).all().await?)
+}
+
+fn open(seal: &Key, agent: AgentId, row: &Row) -> Result<String> {
+    let value = seal.open(&place(agent, &row.key), &row.value)?;
+    String::from_utf8(value).map_err(Error::internal)
+}
+
+fn place(agent: AgentId, key: &str) -> String {
+    format!("setting/{agent}/{key}")
+}

@@ -1,0 +1,146 @@
+//! The file library of a company and what of it a session may see.
+//!
+//! The access rule, for every kind of agent: a session sees a node when the client
+//! granted it or a folder above it, or when it carries the session's tag; it writes
+//! only below folders with its tag. Names live here, bytes in the object store
+//! under ids.
+
+pub mod agent;
+mod name;
+
+pub use name::{checked, key};
+
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+    id::{CompanyId, NodeId, SessionId},
+    storage::Tx,
+    timestamp::Timestamp,
+};
+use serde::Serialize;
+
+/// Folders within folders. Bounds the recursive queries.
+pub const DEPTH: i64 = 32;
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    pub id: NodeId,
+    #[serde(rename = "clientId")]
+    pub company_id: CompanyId,
+    pub parent_id: Option<NodeId>,
+    #[serde(rename = "type")]
+    #[sqlx(rename = "type")]
+    pub kind: String,
+    pub name: String,
+    pub storage_path: Option<String>,
+    pub mime_type: Option<String>,
+    pub file_size: Option<i64>,
+    pub session_tag: Option<SessionId>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+macro_rules! node_columns {
+    ($table:literal) => {
+        concat!(
+            $table, ".id, ", $table, ".company_id, ", $table, ".parent_id, ", $table, ".type, ",
+            $table, ".name, ", $table, ".storage_path, ", $table, ".mime_type, ", $table,
+            ".file_size, ", $table, ".session_tag, ", $table, ".created_at, ", $table,
+            ".updated_at"
+        )
+    };
+}
+pub(crate) use node_columns;
+
+/// A node to be made.
+pub struct NewNode<'a> {
+    pub id: NodeId,
+    pub company: CompanyId,
+    pub parent: Option<NodeId>,
+    pub name: &'a str,
+    pub tag: Option<SessionId>,
+    /// None for a folder.
+    pub file: Option<NewFile>,
+}
+
+pub struct NewFile {
+    pub storage_path: String,
+    pub mime_type: Option<String>,
+    pub size: u64,
+}
+
+/// Where the bytes of a file are.
+pub fn storage_path(company: CompanyId, node: NodeId) -> String {
+    format!("{company}/{node}")
+}
+
+/// Makes a folder, or a file whose bytes are in the store already. 409 when the
+/// name is taken.
+pub async fn insert(tx: &mut Tx, clock: &Clock, new: NewNode<'_>) -> Result<Node> {
+    let now = clock.now();
+    let kind = if new.file.is_some() { "file" } else { "folder" };
+    let size = new.file.as_ref().map(|file| i64::try_from(file.size).unwrap_or(i64::MAX));
+    let (path, mime) = new.file.map(|f| (Some(f.storage_path), f.mime_type)).unwrap_or_default();
+    let sql = concat!(
+        "INSERT INTO nodes (id, company_id, parent_id, type, name, name_key, state, storage_path,
+             mime_type, file_size, session_tag, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, 'ready', $7, $8, $9, $10, $11, $11)
+         ON CONFLICT DO NOTHING RETURNING ",
+        node_columns!("nodes")
+    );
+    let made = tx
+        .query(sql)
+        .bind(new.id)
+        .bind(new.company)
+        .bind(new.parent)
+        .bind(kind)
+        .bind(new.name)
+        .bind(key(new.name))
+        .bind(path)
+        .bind(mime)
+        .bind(size)
+        .bind(new.tag)
+        .bind(now)
+        .optional()
+        .await?;
+    made.ok_or_else(|| Error::conflict("name_taken", "there is something of this name already"))
+}
+
+/// The child of that name, whatever its case.
+pub async fn child(tx: &mut Tx, parent: NodeId, name: &str) -> Result<Option<Node>> {
+    let sql = concat!(
+        "SELECT ",
+        node_columns!("n"),
+        " FROM nodes n WHERE n.parent_id = $1 AND n.name_key = $2 AND n.state = 'ready'"
+    );
+    Ok(tx.query(sql).bind(parent).bind(key(name)).optional().await?)
+}
+
+pub async fn delete(tx: &mut Tx, id: NodeId) -> Result<()> {
+    tx.query("DELETE FROM grants WHERE node_id = $1").bind(id).run().await?;
+    tx.query("DELETE FROM nodes WHERE id = $1").bind(id).run().await?;
+    Ok(())
+}
+
+/// "Share from library": lets a session of the same company see the node and, if
+/// it is a folder, all below it.
+pub async fn grant(tx: &mut Tx, clock: &Clock, session: SessionId, node: NodeId) -> Result<()> {
+    let sql = "INSERT INTO grants (session_id, node_id, created_at) VALUES ($1, $2, $3)
+               ON CONFLICT (session_id, node_id) DO NOTHING";
+    tx.query(sql).bind(session).bind(node).bind(clock.now()).run().await?;
+    Ok(())
+}
+
+/// Makes the folder that a session's agent may write into.
+pub async fn agent_folder(
+    tx: &mut Tx,
+    clock: &Clock,
+    company: CompanyId,
+    session: SessionId,
+    name: &str,
+) -> Result<Node> {
+    let id = clock.id();
+    insert(tx, clock, NewNode { id, company, parent: None, name, tag: Some(session), file: None })
+        .await
+}

@@ -1,0 +1,325 @@
+//! Sessions: a conversation between one member of a company and one agent.
+//!
+//! A session is a numbered log ([`log`]). Everything a client sees, live or later,
+//! is read from it, and nothing is told to a client before it is in it. Entries
+//! that the agent must learn of are delivered by the session's lane ([`lane`]),
+//! one at a time and in order.
+
+pub mod drafts;
+pub mod lane;
+pub mod log;
+pub mod memory;
+pub mod receipts;
+pub mod tickets;
+
+use crate::{
+    catalog::Template,
+    clock::Clock,
+    error::{Error, Kind, Result},
+    id::{AgentId, ClaimId, CompanyId, EventId, MemberId, SessionId},
+    storage::Tx,
+    timestamp::Timestamp,
+};
+use lane::Lease;
+use log::{Entry, New};
+use serde::Serialize;
+use serde_json::json;
+
+/// The longest message of a client, in bytes.
+pub const MESSAGE_BYTES: usize = 64 << 10;
+
+/// Events that may wait for one agent. A client that writes faster than its agent
+/// answers is told to slow down.
+const QUEUED: i64 = 1_000;
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    pub id: SessionId,
+    pub agent_id: AgentId,
+    pub agent_name: String,
+    #[serde(skip)]
+    pub company_id: CompanyId,
+    pub member_id: MemberId,
+    pub status: String,
+    pub billing_model: String,
+    pub price_cents_per_hour: i64,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub end_reason: Option<String>,
+    pub billed_cents: Option<i64>,
+    pub last_seq: i64,
+    #[serde(skip)]
+    pub delivery: String,
+}
+
+impl Session {
+    pub fn over(&self) -> bool {
+        self.status == "completed"
+    }
+}
+
+macro_rules! session_columns {
+    () => {
+        "id, agent_id, agent_name, company_id, member_id, status, billing_model,
+         price_cents_per_hour, created_at, started_at, ended_at, end_reason, billed_cents,
+         last_seq, delivery"
+    };
+}
+
+/// What became of a change: the entry that tells of it, and whether the one who
+/// made it now drives the lane.
+pub struct Told {
+    pub entry: Entry,
+    pub claimed: bool,
+}
+
+/// Opens a session with a template that the caller may use.
+pub async fn open(
+    tx: &mut Tx,
+    clock: &Clock,
+    template: &Template,
+    company: CompanyId,
+    member: MemberId,
+    lease: Lease,
+) -> Result<(Session, Told)> {
+    if let Some(most) = template.max_sessions {
+        // The template's row is the queue for its places.
+        tx.query_locked("SELECT id FROM agents WHERE id = $1").bind(template.id).run().await?;
+        let sql = "SELECT COUNT(*) FROM sessions WHERE agent_id = $1 AND status <> 'completed'";
+        let (running,): (i64,) = tx.query(sql).bind(template.id).one().await?;
+        if running >= most {
+            let detail = format!("all {most} places of this agent are taken");
+            return Err(Error::conflict("agent_full", detail));
+        }
+    }
+    let now = clock.now();
+    let sql = concat!(
+        "INSERT INTO sessions (id, agent_id, company_id, member_id, status, agent_name, delivery,
+             billing_model, price_cents_per_hour, created_at, last_seq, queued, lane_claim,
+             lane_until, lane_due)
+         VALUES ($1, $2, $3, $4, 'provisioning', $5, $6, 'free', $7, $8, 1, 1, $9, $10, $8)
+         RETURNING ",
+        session_columns!()
+    );
+    let session: Session = tx
+        .query(sql)
+        .bind(clock.id::<SessionId>())
+        .bind(template.id)
+        .bind(company)
+        .bind(member)
+        .bind(template.name.as_str())
+        .bind(template.delivery.as_str())
+        .bind(template.price_cents_per_hour)
+        .bind(now)
+        .bind(lease.claim)
+        .bind(lease.until)
+        .one()
+        .await?;
+    let new = New::of("session_started", json!({})).running();
+    let entry = log::insert(tx, session.id, 1, clock.id(), new, now).await?;
+    Ok((session, Told { entry, claimed: true }))
+}
+
+pub async fn find(tx: &mut Tx, id: SessionId) -> Result<Option<Session>> {
+    let sql = concat!("SELECT ", session_columns!(), " FROM sessions WHERE id = $1");
+    Ok(tx.query(sql).bind(id).optional().await?)
+}
+
+/// The session, if it is this company's; otherwise it does not exist.
+pub async fn owned_by(tx: &mut Tx, id: SessionId, company: CompanyId) -> Result<Session> {
+    let found = find(tx, id).await?.filter(|session| session.company_id == company);
+    found.ok_or(Error::not_found("session"))
+}
+
+/// A page of a company's sessions, newest first.
+pub async fn list(
+    tx: &mut Tx,
+    company: CompanyId,
+    before: Option<SessionId>,
+    limit: i64,
+) -> Result<Vec<Session>> {
+    let sql = concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions WHERE company_id = $1 AND ($2 IS NULL OR id < $2)
+         ORDER BY id DESC LIMIT $3"
+    );
+    Ok(tx.query(sql).bind(company).bind(before).bind(limit).all().await?)
+}
+
+/// Stores a client's message and, in the same statement, promises its delivery.
+/// When the lane is idle, the caller drives it from now on.
+pub async fn say(
+    tx: &mut Tx,
+    clock: &Clock,
+    id: SessionId,
+    company: CompanyId,
+    content: &str,
+    lease: Lease,
+) -> Result<Told> {
+    let now = clock.now();
+    let numbered: Option<(i64, Option<ClaimId>)> = tx
+        .query(
+            "UPDATE sessions SET last_seq = last_seq + 1, queued = queued + 1,
+                 lane_claim = CASE WHEN queued = 0 THEN $3 ELSE lane_claim END,
+                 lane_until = CASE WHEN queued = 0 THEN $4 ELSE lane_until END,
+                 lane_due = CASE WHEN queued = 0 THEN $5 ELSE lane_due END
+             WHERE id = $1 AND company_id = $2 AND status = 'active' AND queued < $6
+             RETURNING last_seq, lane_claim",
+        )
+        .bind(id)
+        .bind(company)
+        .bind(lease.claim)
+        .bind(lease.until)
+        .bind(now)
+        .bind(QUEUED)
+        .optional()
+        .await?;
+    let Some((seq, holder)) = numbered else { return Err(cannot_say(tx, id, company).await?) };
+    let claimed = holder == Some(lease.claim);
+    let new = New::of("message", json!({ "role": "user", "content": content }));
+    let new = if claimed { new.running() } else { new.queued() };
+    let entry = log::insert(tx, id, seq, clock.id(), new, now).await?;
+    Ok(Told { entry, claimed })
+}
+
+async fn cannot_say(tx: &mut Tx, id: SessionId, company: CompanyId) -> Result<Error> {
+    let session = owned_by(tx, id, company).await?;
+    Ok(match session.status.as_str() {
+        "active" => {
+            let detail = format!("{QUEUED} events wait for the agent; let it catch up");
+            Error::new(Kind::TooMany(1), "session_queue_full", detail)
+        }
+        "completed" => Error::conflict("session_ended", "the session is over"),
+        _ => Error::conflict("session_not_active", "the session is not active yet"),
+    })
+}
+
+/// Who says something for the agent.
+#[derive(Clone, Copy)]
+pub enum Speaker {
+    /// The driver of the lane; a late one has another claim and is refused.
+    Lane(ClaimId),
+    /// A webhook agent, known by the session's token.
+    Token,
+}
+
+/// Stores what the agent says. The same `key` again finds the first one.
+pub async fn reply(
+    tx: &mut Tx,
+    clock: &Clock,
+    id: SessionId,
+    speaker: Speaker,
+    message: EventId,
+    content: &str,
+    key: Option<String>,
+) -> Result<Replied> {
+    if let Some(key) = &key
+        && let Some(entry) = log::by_reply_key(tx, id, key).await?
+    {
+        return Ok(Replied::Before(entry));
+    }
+    let now = clock.now();
+    let Some(seq) = next_seq(tx, id, speaker).await? else {
+        return Ok(match find(tx, id).await?.ok_or(Error::not_found("session"))? {
+            session if session.over() => Replied::Ended,
+            _ => Replied::Superseded,
+        });
+    };
+    let mut new = New::of("message", json!({ "role": "agent", "content": content }));
+    new.reply_key = key;
+    Ok(Replied::Now(log::insert(tx, id, seq, message, new, now).await?))
+}
+
+pub enum Replied {
+    Now(Entry),
+    /// This reply was stored by an earlier try.
+    Before(Entry),
+    Ended,
+    Superseded,
+}
+
+/// Adds an entry that only the client learns of. None when the session is over or
+/// the lane has another driver.
+pub async fn note(
+    tx: &mut Tx,
+    clock: &Clock,
+    id: SessionId,
+    speaker: Speaker,
+    new: New,
+) -> Result<Option<Entry>> {
+    let now = clock.now();
+    let Some(seq) = next_seq(tx, id, speaker).await? else { return Ok(None) };
+    Ok(Some(log::insert(tx, id, seq, clock.id(), new, now).await?))
+}
+
+/// The next number of a log that is still open.
+async fn next_seq(tx: &mut Tx, id: SessionId, speaker: Speaker) -> Result<Option<i64>> {
+    let numbered: Option<(i64,)> = match speaker {
+        Speaker::Lane(claim) => {
+            let sql = "UPDATE sessions SET last_seq = last_seq + 1
+                       WHERE id = $1 AND status <> 'completed' AND lane_claim = $2
+                       RETURNING last_seq";
+            tx.query(sql).bind(id).bind(claim).optional().await?
+        }
+        Speaker::Token => {
+            let sql = "UPDATE sessions SET last_seq = last_seq + 1
+                       WHERE id = $1 AND status <> 'completed' RETURNING last_seq";
+            tx.query(sql).bind(id).optional().await?
+        }
+    };
+    Ok(numbered.map(|(seq,)| seq))
+}
+
+/// The agent is ready. None when it was already, or when the session is over.
+pub async fn activate(tx: &mut Tx, clock: &Clock, id: SessionId) -> Result<Option<Entry>> {
+    let now = clock.now();
+    let sql = concat!(
+        "UPDATE sessions SET status = 'active', started_at = $2, last_seq = last_seq + 1
+         WHERE id = $1 AND status = 'provisioning' RETURNING ",
+        session_columns!()
+    );
+    let session: Option<Session> = tx.query(sql).bind(id).bind(now).optional().await?;
+    let Some(session) = session else { return Ok(None) };
+    let seq = session.last_seq;
+    let new = New::of("session", json!({ "session": session }));
+    Ok(Some(log::insert(tx, id, seq, clock.id(), new, now).await?))
+}
+
+/// Ends a session: what waits for the agent is cancelled, and the last it hears
+/// is `session_ended`. None when it was over already.
+pub async fn end(
+    tx: &mut Tx,
+    clock: &Clock,
+    id: SessionId,
+    reason: &str,
+    lease: Lease,
+) -> Result<Option<Told>> {
+    let now = clock.now();
+    let ended = tx.query(
+        "UPDATE sessions SET status = 'completed', ended_at = $2, end_reason = $3,
+             billed_cents = 0, last_seq = last_seq + 1
+         WHERE id = $1 AND status <> 'completed' RETURNING last_seq",
+    );
+    let ended: Option<(i64,)> = ended.bind(id).bind(now).bind(reason).optional().await?;
+    let Some((seq,)) = ended else { return Ok(None) };
+    let sql = "UPDATE events SET delivery = 'cancelled' WHERE session_id = $1 AND delivery = 'queued'";
+    let cancelled = tx.query(sql).bind(id).run().await?;
+    let queued = tx.query(
+        "UPDATE sessions SET queued = queued - $2 + 1,
+             lane_claim = CASE WHEN queued = $2 THEN $3 ELSE lane_claim END,
+             lane_until = CASE WHEN queued = $2 THEN $4 ELSE lane_until END,
+             lane_due = $5
+         WHERE id = $1 RETURNING lane_claim",
+    );
+    let cancelled = i64::try_from(cancelled).unwrap_or(i64::MAX);
+    let queued = queued.bind(id).bind(cancelled).bind(lease.claim).bind(lease.until).bind(now);
+    let (holder,): (Option<ClaimId>,) = queued.one().await?;
+    let claimed = holder == Some(lease.claim);
+    let new = New::of("session_ended", json!({ "reason": reason, "billedCents": 0 }));
+    let new = if claimed { new.running() } else { new.queued() };
+    let entry = log::insert(tx, id, seq, clock.id(), new, now).await?;
+    Ok(Some(Told { entry, claimed }))
+}

@@ -1,0 +1,160 @@
+//! The lane of a session: its events reach the agent one at a time and in order,
+//! driven by exactly one worker anywhere.
+//!
+//! Whoever drives holds a claim, written on the session's row with the time until
+//! which it is good. Everything a driver does names its claim; when the claim was
+//! taken over meanwhile, the row no longer matches and nothing happens.
+
+use super::log::Entry;
+use crate::{
+    clock::Clock,
+    error::Result,
+    id::{ClaimId, SessionId},
+    storage::Tx,
+    timestamp::Timestamp,
+};
+use std::time::Duration;
+
+/// How long a claim is good without being renewed. A crashed driver's lane stands
+/// still for as long.
+pub const LEASE: Duration = Duration::from_secs(20);
+
+/// How often a driver renews: three times within a lease.
+pub const RENEW: Duration = Duration::from_secs(6);
+
+/// A claim about to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease {
+    pub claim: ClaimId,
+    pub until: Timestamp,
+}
+
+impl Lease {
+    pub fn new(clock: &Clock) -> Self {
+        Self { claim: clock.id(), until: clock.now() + LEASE }
+    }
+}
+
+/// What is to be delivered now, and for the how-manieth time.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Due {
+    #[sqlx(flatten)]
+    pub entry: Entry,
+    pub attempt: i64,
+}
+
+/// Takes over up to `limit` lanes that have something due and no living driver.
+pub async fn claim_due(
+    tx: &mut Tx,
+    clock: &Clock,
+    limit: i64,
+) -> Result<Vec<(SessionId, ClaimId)>> {
+    let now = clock.now();
+    let due: Vec<(SessionId,)> = tx
+        .query_skip_locked(
+            "SELECT id FROM sessions
+             WHERE queued > 0 AND lane_due <= $1 AND (lane_until IS NULL OR lane_until < $1)
+             ORDER BY lane_due LIMIT $2",
+        )
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await?;
+    let mut claimed = Vec::with_capacity(due.len());
+    for (session,) in due {
+        let lease = Lease::new(clock);
+        tx.query("UPDATE sessions SET lane_claim = $2, lane_until = $3 WHERE id = $1")
+            .bind(session)
+            .bind(lease.claim)
+            .bind(lease.until)
+            .run()
+            .await?;
+        claimed.push((session, lease.claim));
+    }
+    Ok(claimed)
+}
+
+/// The first event that waits, counted as tried once more. Only for the driver.
+pub async fn next(tx: &mut Tx, session: SessionId, claim: ClaimId) -> Result<Option<Due>> {
+    let found = tx.query(
+        "UPDATE events SET delivery = 'running', attempt = attempt + 1
+         WHERE session_id = $1
+           AND seq = (SELECT MIN(seq) FROM events
+                      WHERE session_id = $1 AND delivery IN ('queued', 'running'))
+           AND EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND lane_claim = $2)
+         RETURNING session_id, seq, id, type, body, created_at, delivery, attempt",
+    );
+    Ok(found.bind(session).bind(claim).optional().await?)
+}
+
+/// Keeps the claim for another lease; false when it was lost.
+pub async fn renew(tx: &mut Tx, session: SessionId, lease: Lease) -> Result<bool> {
+    let sql = "UPDATE sessions SET lane_until = $3 WHERE id = $1 AND lane_claim = $2";
+    let renewed = tx.query(sql).bind(session).bind(lease.claim).bind(lease.until);
+    Ok(renewed.run().await? == 1)
+}
+
+/// How the delivery of an event ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Delivered,
+    Failed,
+    Cancelled,
+}
+
+/// Takes the event off the lane. The claim goes on when more is waiting. `None`
+/// when the claim was lost: then nothing was written.
+pub async fn finish(
+    tx: &mut Tx,
+    session: SessionId,
+    lease: Lease,
+    seq: i64,
+    ending: Ending,
+) -> Result<Option<Waiting>> {
+    let left: Option<(i64,)> = tx
+        .query(
+            "UPDATE sessions SET queued = queued - 1,
+                 lane_claim = CASE WHEN queued > 1 THEN lane_claim ELSE NULL END,
+                 lane_until = CASE WHEN queued > 1 THEN $3 ELSE NULL END
+             WHERE id = $1 AND lane_claim = $2 RETURNING queued",
+        )
+        .bind(session)
+        .bind(lease.claim)
+        .bind(lease.until)
+        .optional()
+        .await?;
+    let Some((left,)) = left else { return Ok(None) };
+    let ending = match ending {
+        Ending::Delivered => "delivered",
+        Ending::Failed => "failed",
+        Ending::Cancelled => "cancelled",
+    };
+    let sql = "UPDATE events SET delivery = $3 WHERE session_id = $1 AND seq = $2";
+    tx.query(sql).bind(session).bind(seq).bind(ending).run().await?;
+    Ok(Some(if left > 0 { Waiting::More } else { Waiting::Nothing }))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    More,
+    Nothing,
+}
+
+/// Puts the event back to be tried again at `due`, and lets go of the lane. What
+/// came after it waits too.
+pub async fn postpone(
+    tx: &mut Tx,
+    session: SessionId,
+    claim: ClaimId,
+    seq: i64,
+    due: Timestamp,
+) -> Result<bool> {
+    let sql = "UPDATE sessions SET lane_claim = NULL, lane_until = NULL, lane_due = $3
+               WHERE id = $1 AND lane_claim = $2";
+    if tx.query(sql).bind(session).bind(claim).bind(due).run().await? == 0 {
+        return Ok(false);
+    }
+    let sql = "UPDATE events SET delivery = 'queued' WHERE session_id = $1 AND seq = $2";
+    tx.query(sql).bind(session).bind(seq).run().await?;
+    Ok(true)
+}
