@@ -1,14 +1,40 @@
-//! x
+//! A marketplace where companies rent AI agents.
+//!
+//! One process does it all: it serves clients, builders, agents and operators over
+//! HTTP, keeps the sessions' logs, and delivers every session event either to a
+//! builder's webhook or to a WebAssembly component that it runs itself.
+//!
+//! Layers, top to bottom; a module may use what is below it (README.md,
+//! ARCHITECTURE; held by a test):
+//!
+//! ```text
+//! cli  demo  serve
+//! api  work                                     host, config beside them
+//! accounts  catalog  sessions  files            a noun each: types, SQL, rules
+//! delivery → sandbox
+//! storage  bus  objects  net                    no domain words
+//! error  clock  id  timestamp  seal
+//! ```
+
 pub mod accounts;
+pub mod api;
 pub mod bus;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod demo;
 pub mod error;
 pub mod files;
+pub mod host;
 pub mod id;
+pub mod net;
 pub mod objects;
 pub mod sandbox;
 pub mod seal;
+pub mod serve;
 pub mod sessions;
 pub mod storage;
 pub mod timestamp;
+pub mod work;

@@ -7,6 +7,7 @@
 
 pub mod drafts;
 pub mod lane;
+pub mod lines;
 pub mod log;
 pub mod memory;
 pub mod receipts;
@@ -206,7 +207,14 @@ pub enum Speaker {
     Token,
 }
 
-/// Stores what the agent says. The same `key` again finds the first one.
+/// What makes a repeated reply the same reply.
+pub struct ReplyKey {
+    pub text: String,
+    /// It may have been used before. When that cannot be, a look is spared.
+    pub maybe_used: bool,
+}
+
+/// Stores what the agent says. The same key again finds the first one.
 pub async fn reply(
     tx: &mut Tx,
     clock: &Clock,
@@ -214,10 +222,10 @@ pub async fn reply(
     speaker: Speaker,
     message: EventId,
     content: &str,
-    key: Option<String>,
+    key: Option<ReplyKey>,
 ) -> Result<Replied> {
-    if let Some(key) = &key
-        && let Some(entry) = log::by_reply_key(tx, id, key).await?
+    if let Some(key) = key.as_ref().filter(|key| key.maybe_used)
+        && let Some(entry) = log::by_reply_key(tx, id, &key.text).await?
     {
         return Ok(Replied::Before(entry));
     }
@@ -229,7 +237,7 @@ pub async fn reply(
         });
     };
     let mut new = New::of("message", json!({ "role": "agent", "content": content }));
-    new.reply_key = key;
+    new.reply_key = key.map(|key| key.text);
     Ok(Replied::Now(log::insert(tx, id, seq, message, new, now).await?))
 }
 

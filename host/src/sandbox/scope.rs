@@ -74,7 +74,8 @@ pub trait Scope: Send + Sync + 'static {
 
     fn new_reply_id(&self) -> EventId;
 
-    /// Shows a piece of a reply that is being written. Not stored.
+    /// Shows a piece of a reply that is being written; `offset` counts UTF-16 units.
+    /// Not stored.
     fn delta(&self, id: EventId, offset: u64, piece: &str);
 
     /// Tells the client that the reply will not be finished.

@@ -8,8 +8,8 @@
 use super::log::Entry;
 use crate::{
     clock::Clock,
-    error::Result,
-    id::{ClaimId, SessionId},
+    error::{Error, Result},
+    id::{AgentId, ClaimId, CompanyId, SessionId},
     storage::Tx,
     timestamp::Timestamp,
 };
@@ -87,6 +87,34 @@ pub async fn next(tx: &mut Tx, session: SessionId, claim: ClaimId) -> Result<Opt
     Ok(found.bind(session).bind(claim).optional().await?)
 }
 
+/// Whom the lane leads to, as it is now.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Target {
+    pub agent_id: AgentId,
+    pub company_id: CompanyId,
+    pub status: String,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub delivery: String,
+    pub retry_policy: String,
+    pub webhook_url: Option<String>,
+    pub webhook_secret: Option<Vec<u8>>,
+    /// Of the active version.
+    pub sha256: Option<String>,
+}
+
+pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
+    let found = tx.query(
+        "SELECT s.agent_id, s.company_id, s.status, s.created_at, s.started_at, a.delivery,
+                a.retry_policy, a.webhook_url, a.webhook_secret, c.sha256
+         FROM sessions s
+         JOIN agents a ON a.id = s.agent_id
+         LEFT JOIN components c ON c.agent_id = a.id AND c.version = a.active_version
+         WHERE s.id = $1",
+    );
+    found.bind(session).optional().await?.ok_or(Error::not_found("session"))
+}
+
 /// Keeps the claim for another lease; false when it was lost.
 pub async fn renew(tx: &mut Tx, session: SessionId, lease: Lease) -> Result<bool> {
     let sql = "UPDATE sessions SET lane_until = $3 WHERE id = $1 AND lane_claim = $2";
@@ -157,4 +185,12 @@ pub async fn postpone(
     let sql = "UPDATE events SET delivery = 'queued' WHERE session_id = $1 AND seq = $2";
     tx.query(sql).bind(session).bind(seq).run().await?;
     Ok(true)
+}
+
+/// Lets go of a lane that has more to deliver; another driver may go on at once.
+pub async fn release(tx: &mut Tx, session: SessionId, claim: ClaimId) -> Result<()> {
+    let sql = "UPDATE sessions SET lane_claim = NULL, lane_until = NULL
+               WHERE id = $1 AND lane_claim = $2";
+    tx.query(sql).bind(session).bind(claim).run().await?;
+    Ok(())
 }

@@ -23,6 +23,8 @@ pub struct Writing {
     id: EventId,
     ordinal: u64,
     text: String,
+    /// Length of the text in UTF-16 units, in which clients count.
+    units: u64,
 }
 
 impl session::Host for Guest {
@@ -51,7 +53,7 @@ impl session::Host for Guest {
         self.call("session.begin-reply")?;
         let id = self.scope.new_reply_id();
         let ordinal = self.next_ordinal();
-        let writing = Writing { id, ordinal, text: String::new() };
+        let writing = Writing { id, ordinal, text: String::new(), units: 0 };
         Ok(Ok(self.table.push(writing)?))
     }
 
@@ -95,14 +97,15 @@ impl session::HostReplyStream for Guest {
         }
         self.spend_reply(piece.len())?;
         let writing = self.table.get_mut(&this)?;
-        self.scope.delta(writing.id, writing.text.len() as u64, &piece);
+        self.scope.delta(writing.id, writing.units, &piece);
+        writing.units += piece.encode_utf16().count() as u64;
         writing.text.push_str(&piece);
         Ok(Ok(()))
     }
 
     async fn finish(&mut self, this: Resource<Writing>) -> Result<Result<String, ReplyError>> {
         self.call("reply-stream.finish")?;
-        let Writing { id, ordinal, text } = self.table.delete(this)?;
+        let Writing { id, ordinal, text, .. } = self.table.delete(this)?;
         if let Err(refused) = checked(&text) {
             return Ok(Err(refused));
         }

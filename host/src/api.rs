@@ -1,0 +1,69 @@
+//! The HTTP API: a table of contents, and what wraps every request.
+//!
+//! Routes and their handlers live together, one noun a file. A handler extracts,
+//! authorises, calls the domain, commits and answers; whatever goes wrong is an
+//! `Error` that `problem` turns into an answer.
+
+mod accounts;
+mod agent;
+mod builder;
+mod caller;
+mod catalogue;
+mod components;
+mod input;
+mod messages;
+mod page;
+mod problem;
+mod sessions;
+mod settings;
+mod stream;
+
+use crate::{
+    error::{Error, Kind},
+    host::Host,
+};
+use axum::{Json, Router, extract::DefaultBodyLimit, http::StatusCode, middleware, routing::get};
+use serde_json::{Value, json};
+
+/// The largest JSON body. Messages are far smaller; uploads of components have
+/// their own limit.
+const BODY_BYTES: usize = 1 << 20;
+
+pub fn router(host: Host) -> Router {
+    Router::new()
+        .merge(accounts::routes())
+        .merge(catalogue::routes())
+        .merge(sessions::routes())
+        .merge(messages::routes())
+        .merge(stream::routes())
+        .merge(builder::routes())
+        .merge(components::routes())
+        .merge(settings::routes())
+        .merge(agent::routes())
+        .route("/healthz", get(async || Json(json!({ "ok": true }))))
+        .route("/readyz", get(ready))
+        .fallback(async || Error::not_found("route"))
+        .method_not_allowed_fallback(async || {
+            Error::new(Kind::Invalid, "method_not_allowed", "this route does not take this method")
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn_with_state(host.clone(), problem::wrap))
+        .with_state(host)
+}
+
+/// Can this process serve? It can when the database answers and it is not
+/// stopping.
+async fn ready(
+    axum::extract::State(host): axum::extract::State<Host>,
+) -> Result<Json<Value>, (StatusCode, Json<Value>)> {
+    let not = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ok": false, "why": why })));
+    if host.stopping.is_cancelled() {
+        return Err(not("stopping"));
+    }
+    let asked = async {
+        let mut tx = host.db.read().await?;
+        tx.query("SELECT 1").run().await
+    };
+    asked.await.map_err(|_| not("database"))?;
+    Ok(Json(json!({ "ok": true })))
+}

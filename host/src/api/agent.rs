@@ -1,0 +1,207 @@
+//! What a webhook agent calls: prove its token, reply whole or in pieces, show that
+//! it is typing, read the conversation.
+
+use super::{
+    caller::{self, Agent},
+    input::{self, Body, Params},
+    page::{self, Page},
+};
+use crate::{
+    bus::Signal,
+    error::{Error, Kind, Result},
+    host::Host,
+    id::{EventId, SessionId},
+    sandbox::REPLY_BYTES,
+    sessions::{
+        self, Replied, ReplyKey, Session, Speaker, drafts, lines, log,
+        log::Entry,
+    },
+    work::lane::announce,
+};
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The longest name of a reply in pieces, and the longest idempotency key.
+const NAME_BYTES: usize = 128;
+
+pub(super) fn routes() -> Router<Host> {
+    Router::new()
+        .route("/agent/{session}/auth", post(auth))
+        .route("/agent/{session}/message", post(message))
+        .route("/agent/{session}/typing", post(typing))
+        .route("/agent/sessions/{session}/messages", get(messages))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Token {
+    agent_auth_token: String,
+}
+
+/// The agent proves who it is; with that it is ready.
+async fn auth(
+    State(host): State<Host>,
+    Path(id): Path<String>,
+    Body(given): Body<Token>,
+) -> Result<Json<Value>> {
+    let session = caller::agent(&host, &id, &given.agent_auth_token).await?;
+    let mut tx = host.db.write().await?;
+    let activated = sessions::activate(&mut tx, &host.clock, session.id).await?;
+    let session = sessions::find(&mut tx, session.id).await?.ok_or(Error::not_found("session"))?;
+    tx.commit().await?;
+    if let Some(entry) = activated {
+        announce(&host, &entry);
+    }
+    Ok(Json(json!({ "session": session })))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Reply {
+    #[serde(default)]
+    content: String,
+    stream_id: Option<String>,
+    #[serde(default)]
+    done: bool,
+}
+
+async fn message(
+    State(host): State<Host>,
+    Agent(session): Agent,
+    headers: HeaderMap,
+    Body(reply): Body<Reply>,
+) -> Result<Response> {
+    let key = idempotency_key(&headers)?;
+    match &reply.stream_id {
+        None if reply.done => {
+            Err(Error::field("/done", "goes with streamId; a whole reply needs neither"))
+        }
+        None => whole(&host, &session, &reply.content, key).await,
+        Some(_) if key.is_some() => {
+            let detail = "Idempotency-Key is for whole replies, not for pieces";
+            Err(Error::new(Kind::Invalid, "invalid_header", detail))
+        }
+        Some(stream) => piece(&host, &session, stream, &reply).await,
+    }
+}
+
+async fn whole(
+    host: &Host,
+    session: &Session,
+    content: &str,
+    key: Option<ReplyKey>,
+) -> Result<Response> {
+    input::content(content, REPLY_BYTES)?;
+    let id: EventId = host.clock.id();
+    let mut tx = host.db.write().await?;
+    let replied =
+        sessions::reply(&mut tx, &host.clock, session.id, Speaker::Token, id, content, key);
+    let replied = replied.await?;
+    tx.commit().await?;
+    match replied {
+        Replied::Before(entry) if entry.text("content") != content => {
+            let detail = "this Idempotency-Key came before with another content";
+            Err(Error::new(Kind::Refused, "idempotency_key_reused", detail))
+        }
+        Replied::Before(entry) => {
+            let replayed = [("idempotent-replayed", "true")];
+            Ok((StatusCode::CREATED, replayed, Json(entry.json())).into_response())
+        }
+        replied => stored(host, replied),
+    }
+}
+
+/// Adds a piece to a reply; the last one stores it as one message.
+async fn piece(host: &Host, session: &Session, stream: &str, reply: &Reply) -> Result<Response> {
+    if stream.is_empty() || stream.len() > NAME_BYTES || stream.contains('\0') {
+        return Err(Error::field("/streamId", format!("must have 1 to {NAME_BYTES} bytes")));
+    }
+    input::within(&reply.content, REPLY_BYTES)?;
+    if reply.content.is_empty() && !reply.done {
+        return Err(Error::field("/content", "must not be empty in a piece that is not the last"));
+    }
+    let clock = &host.clock;
+    let mut tx = host.db.write().await?;
+    let draft =
+        drafts::append(&mut tx, clock, session.id, stream, &reply.content, REPLY_BYTES).await?;
+    let replied = if reply.done {
+        input::content(&draft.content, REPLY_BYTES)?;
+        drafts::delete(&mut tx, session.id, stream).await?;
+        let (id, text) = (draft.message_id, draft.content.as_str());
+        let replied =
+            sessions::reply(&mut tx, clock, session.id, Speaker::Token, id, text, None);
+        Some(replied.await?)
+    } else {
+        None
+    };
+    tx.commit().await?;
+    show(host, session.id, &draft, &reply.content);
+    match replied {
+        None => {
+            let body = json!({ "messageId": draft.message_id, "streamId": stream });
+            Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+        }
+        Some(replied) => {
+            let answer = stored(host, replied);
+            host.bus.written(session.id, draft.message_id);
+            answer
+        }
+    }
+}
+
+/// Shows readers the piece that was just added.
+fn show(host: &Host, session: SessionId, draft: &drafts::Draft, piece: &str) {
+    if piece.is_empty() {
+        return;
+    }
+    let before = &draft.content[..draft.content.len() - piece.len()];
+    let offset = before.encode_utf16().count() as u64;
+    let line = lines::delta(draft.message_id, offset, piece);
+    host.bus.write(session, draft.message_id, piece, line);
+}
+
+fn stored(host: &Host, replied: Replied) -> Result<Response> {
+    match replied {
+        Replied::Now(entry) => {
+            announce(host, &entry);
+            Ok((StatusCode::CREATED, Json(entry.json())).into_response())
+        }
+        Replied::Before(entry) => Ok((StatusCode::CREATED, Json(entry.json())).into_response()),
+        Replied::Ended | Replied::Superseded => {
+            Err(Error::unauthenticated("the session is over"))
+        }
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<ReplyKey>> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let value = value.to_str().ok().filter(|key| (1..=NAME_BYTES).contains(&key.len()));
+    let Some(key) = value else {
+        let detail = format!("Idempotency-Key must have 1 to {NAME_BYTES} visible ASCII characters");
+        return Err(Error::new(Kind::Invalid, "invalid_header", detail));
+    };
+    Ok(Some(ReplyKey { text: format!("key:{key}"), maybe_used: true }))
+}
+
+async fn typing(State(host): State<Host>, Agent(session): Agent) -> StatusCode {
+    host.bus.wake(session.id, Signal::Passing(lines::typing()));
+    StatusCode::NO_CONTENT
+}
+
+async fn messages(
+    State(host): State<Host>,
+    Agent(session): Agent,
+    Params(page): Params<Page>,
+) -> Result<Json<Value>> {
+    let (limit, before) = (page.limit()?, page.cursor::<i64>()?);
+    let mut tx = host.db.read().await?;
+    let found = log::newest_messages(&mut tx, session.id, before, limit + 1).await?;
+    Ok(page::answer(found, limit, |entry| entry.seq.to_string(), Entry::json))
+}

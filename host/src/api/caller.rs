@@ -1,0 +1,86 @@
+//! Who asks. Being one of these is having been let in: a handler cannot forget to
+//! look.
+
+use crate::{
+    accounts::{self, Identity},
+    error::{Error, Result},
+    host::Host,
+    id::{BuilderId, SessionId},
+    sessions::{self, Session},
+};
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::{HeaderMap, header, request::Parts},
+};
+use subtle::ConstantTimeEq;
+
+/// Anyone who is signed in.
+pub(super) struct Caller(pub(super) Identity);
+
+impl FromRequestParts<Host> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
+        let token = bearer(&parts.headers)
+            .ok_or_else(|| Error::unauthenticated("send your token as Authorization: Bearer …"))?;
+        let mut tx = host.db.read().await?;
+        let found = accounts::identify(&mut tx, token, host.clock.now()).await?;
+        found.map(Self).ok_or_else(|| Error::unauthenticated("the token is not (or no longer) good"))
+    }
+}
+
+/// A builder.
+pub(super) struct Builder(pub(super) BuilderId);
+
+impl FromRequestParts<Host> for Builder {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
+        let Caller(identity) = Caller::from_request_parts(parts, host).await?;
+        let not = || Error::forbidden("not_a_builder", "become a builder first: POST /builder");
+        identity.builder_id.map(Self).ok_or_else(not)
+    }
+}
+
+/// The agent of the session in the path, known by the session's token.
+pub(super) struct Agent(pub(super) Session);
+
+impl FromRequestParts<Host> for Agent {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
+        let params = RawPathParams::from_request_parts(parts, host).await;
+        let params = params.map_err(|_| Error::not_found("session"))?;
+        let id = params.iter().find(|(name, _)| *name == "session").map(|(_, id)| id);
+        let token = bearer(&parts.headers).or_else(|| text(&parts.headers, "x-agent-token"));
+        let token = token.ok_or_else(refused)?;
+        agent(host, id.unwrap_or_default(), token).await.map(Self)
+    }
+}
+
+/// The session, if the token is its agent's. A wrong token, another session's, an
+/// unknown session and one that is over all look the same.
+pub(super) async fn agent(host: &Host, id: &str, token: &str) -> Result<Session> {
+    let id: SessionId = id.parse().map_err(|_| refused())?;
+    let expected = host.agent_token(id);
+    if !bool::from(expected.as_bytes().ct_eq(token.as_bytes())) {
+        return Err(refused());
+    }
+    let mut tx = host.db.read().await?;
+    let session = sessions::find(&mut tx, id).await?;
+    session.filter(|session| !session.over()).ok_or_else(refused)
+}
+
+fn refused() -> Error {
+    Error::unauthenticated("the agent token is not good for this session, or the session is over")
+}
+
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = text(headers, header::AUTHORIZATION.as_str())?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}

@@ -1,0 +1,137 @@
+//! Reading what a caller sent, strictly: a field of the wrong type, an unknown one
+//! or a missing one is named by its JSON pointer.
+
+use crate::{
+    error::{Error, Kind, Result},
+    host::Host,
+};
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::{header, request::Parts},
+};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use std::{ops::RangeInclusive, str::FromStr};
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Host> for Body<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, host: &Host) -> Result<Self> {
+        let kind = super::caller::text(request.headers(), header::CONTENT_TYPE.as_str());
+        let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") && !kind.ends_with("+json") {
+            let detail = "send the body as Content-Type: application/json";
+            return Err(Error::new(Kind::Unsupported, "not_json", detail));
+        }
+        parse(&bytes(request, host, super::BODY_BYTES).await?).map(Self)
+    }
+}
+
+/// A body of at most `most` bytes, whatever it is.
+pub(super) async fn bytes(request: Request, host: &Host, most: usize) -> Result<Bytes> {
+    Bytes::from_request(request, host).await.map_err(|rejected| {
+        if rejected.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+            return Error::new(Kind::TooLarge, "body_too_large", format!("the body is larger than {most} bytes"));
+        }
+        Error::new(Kind::Invalid, "body_incomplete", "the body broke off")
+    })
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    // Says where the text itself is broken, before its meaning is looked at.
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let detail = error.inner().to_string();
+        if error.inner().is_data() {
+            return Error::field(&pointer(error.path(), &detail), detail);
+        }
+        Error::new(Kind::Invalid, "not_json", format!("the body is not JSON: {detail}"))
+    })?;
+    let rest = json.end();
+    rest.map_err(|error| Error::new(Kind::Invalid, "not_json", format!("the body is not JSON: {error}")))?;
+    Ok(value)
+}
+
+/// Where it is; for an unknown or missing field, with the field's own name.
+fn pointer(path: &serde_path_to_error::Path, detail: &str) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer += &format!("/{index}"),
+            Segment::Map { key } => pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    if detail.starts_with("missing field") {
+        pointer += &format!("/{}", detail.split('`').nth(1).unwrap_or_default());
+    }
+    pointer
+}
+
+/// Query parameters.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Host> for Params<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
+        let query = Query::from_request_parts(parts, host).await;
+        let Query(params) =
+            query.map_err(|error| Error::new(Kind::Invalid, "invalid_query", error.body_text()))?;
+        Ok(Self(params))
+    }
+}
+
+/// An id in a path. One that cannot be an id names nothing.
+pub(super) fn id<T: FromStr>(text: &str, what: &'static str) -> Result<T> {
+    text.parse().map_err(|_| Error::not_found(what))
+}
+
+/// A text for people: not blank, within its length in characters, without control
+/// characters but line breaks and tabs. Returned without blanks around it.
+pub(super) fn text(pointer: &str, value: &str, length: RangeInclusive<usize>) -> Result<String> {
+    let value = value.trim();
+    if !length.contains(&value.chars().count()) {
+        let (min, max) = (length.start(), length.end());
+        return Err(Error::field(pointer, format!("must have {min} to {max} characters")));
+    }
+    if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return Err(Error::field(pointer, "must not contain control characters"));
+    }
+    Ok(value.to_owned())
+}
+
+/// What someone says in a conversation: not blank, at most `most` bytes.
+pub(super) fn content(value: &str, most: usize) -> Result<()> {
+    if value.trim().is_empty() {
+        return Err(Error::field("/content", "must not be blank"));
+    }
+    within(value, most)
+}
+
+pub(super) fn within(value: &str, most: usize) -> Result<()> {
+    if value.len() > most {
+        let why = format!("has {} bytes, at most {most}", value.len());
+        let mut error = Error::field("/content", why);
+        (error.kind, error.code) = (Kind::TooLarge, "content_too_large");
+        return Err(error);
+    }
+    // PostgreSQL stores no NUL in text.
+    if value.contains('\0') {
+        return Err(Error::field("/content", "must not contain NUL"));
+    }
+    Ok(())
+}
+
+/// For a field of a PATCH that may be set to null: absent, null or a value.
+pub(super) fn nullable<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,63 @@
+//! What clients say, and what was said.
+
+use super::{
+    caller::Caller,
+    input::{self, Body, Params},
+    page::{self, Page},
+};
+use crate::{
+    error::Result,
+    host::Host,
+    sessions::{self, MESSAGE_BYTES, lane::Lease, log, log::Entry},
+    work,
+};
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::post,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+pub(super) fn routes() -> Router<Host> {
+    Router::new().route("/sessions/{session}/messages", post(say).get(list))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewMessage {
+    content: String,
+}
+
+async fn say(
+    State(host): State<Host>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    Body(new): Body<NewMessage>,
+) -> Result<(StatusCode, Json<Value>)> {
+    let id = input::id(&id, "session")?;
+    input::content(&new.content, MESSAGE_BYTES)?;
+    let lease = Lease::new(&host.clock);
+    let mut tx = host.db.write().await?;
+    let said =
+        sessions::say(&mut tx, &host.clock, id, caller.company_id, &new.content, lease).await?;
+    tx.commit().await?;
+    let message = said.entry.json();
+    work::lane::told(&host, said, lease.claim);
+    Ok((StatusCode::CREATED, Json(message)))
+}
+
+async fn list(
+    State(host): State<Host>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    Params(page): Params<Page>,
+) -> Result<Json<Value>> {
+    let (limit, before) = (page.limit()?, page.cursor::<i64>()?);
+    let mut tx = host.db.read().await?;
+    let id = input::id(&id, "session")?;
+    let session = sessions::owned_by(&mut tx, id, caller.company_id).await?;
+    let found = log::newest_messages(&mut tx, session.id, before, limit + 1).await?;
+    Ok(page::answer(found, limit, |entry| entry.seq.to_string(), Entry::json))
+}

@@ -1,0 +1,107 @@
+//! What went wrong, as RFC 9457 says it: the only place that knows status codes of
+//! errors, and the only one that logs the platform's own faults.
+
+use crate::{
+    error::{Error, Kind},
+    host::Host,
+};
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::FutureExt;
+use serde_json::json;
+use std::{panic::AssertUnwindSafe, sync::Arc};
+use uuid::Uuid;
+
+const REQUEST_ID: &str = "x-request-id";
+
+impl IntoResponse for Error {
+    /// Only marks the answer; `wrap` writes it out, with the request's id.
+    fn into_response(self) -> Response {
+        let mut response = status(&self).into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+fn status(error: &Error) -> StatusCode {
+    match error.kind {
+        Kind::Invalid if error.code == "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Kind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Gives every request an id, survives panics, and writes out what went wrong.
+pub(super) async fn wrap(State(host): State<Host>, request: Request, next: Next) -> Response {
+    let id = host.clock.id::<Uuid>().to_string();
+    // The path only: a query may hold a ticket.
+    let what = format!("{} {}", request.method(), request.uri().path());
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answered.unwrap_or_else(|_| {
+        Error::internal(anyhow::anyhow!("a handler panicked")).into_response()
+    });
+    if let Some(error) = response.extensions_mut().remove::<Arc<Error>>() {
+        if let Some(cause) = &error.cause {
+            tracing::error!(request.id = %id, %what, cause = %format!("{cause:#}"), "request failed");
+        }
+        write(&mut response, &error, &id);
+    } else if response.status().is_client_error() && !is_json(&response) {
+        // Said by the framework, in plain text.
+        let error = Error::new(Kind::Invalid, "bad_request", "the request is malformed");
+        write(&mut response, &error, &id);
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+fn write(response: &mut Response, error: &Error, request_id: &str) {
+    let status = response.status();
+    let mut body = json!({
+        "type": format!("urn:aiybiz:problem:{}", error.code),
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": error.detail,
+        "code": error.code,
+        "requestId": request_id,
+        // Old SDKs read this one.
+        "error": error.detail,
+    });
+    if !error.problems.is_empty() {
+        body["errors"] = json!(error.problems);
+    }
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    let kind = HeaderValue::from_static("application/problem+json");
+    headers.insert(header::CONTENT_TYPE, kind);
+    match error.kind {
+        Kind::TooMany(seconds) => {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        Kind::Unauthenticated => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
+    *response.body_mut() = Body::from(body.to_string());
+}
+
+fn is_json(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| kind.contains("json"))
+}

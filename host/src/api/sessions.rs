@@ -1,0 +1,118 @@
+//! Opening, listing and ending sessions.
+
+use super::{
+    caller::Caller,
+    input::{self, Body, Params},
+    page::{self, Page},
+};
+use crate::{
+    catalog,
+    error::{Error, Result},
+    host::Host,
+    id::{AgentId, SessionId},
+    sessions::{self, lane::Lease, tickets},
+    work,
+};
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(super) fn routes() -> Router<Host> {
+    Router::new()
+        .route("/sessions", post(open).get(list))
+        .route("/sessions/{session}", get(show))
+        .route("/sessions/{session}/end", post(end))
+        .route("/sessions/{session}/stream-ticket", post(ticket))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewSession {
+    agent_id: String,
+}
+
+async fn open(
+    State(host): State<Host>,
+    Caller(caller): Caller,
+    Body(new): Body<NewSession>,
+) -> Result<(StatusCode, Json<Value>)> {
+    let id = new.agent_id.parse::<AgentId>();
+    let id = id.map_err(|_| Error::field("/agentId", "is not an id"))?;
+    let mut tx = host.db.write().await?;
+    let template = catalog::find(&mut tx, id).await?.ok_or(Error::not_found("agent"))?;
+    // A draft can be tried by its owner, when there is something to try.
+    let own = caller.builder_id == Some(template.builder_id);
+    if template.status != "active" && !own {
+        return Err(Error::not_found("agent"));
+    }
+    if let Some(blocker) = template.blockers().first() {
+        return Err(Error::conflict(blocker.code(), "the agent is not ready to run"));
+    }
+    let lease = Lease::new(&host.clock);
+    let (company, member) = (caller.company_id, caller.member_id);
+    let opened =
+        sessions::open(&mut tx, &host.clock, &template, company, member, lease).await?;
+    tx.commit().await?;
+    let (session, told) = opened;
+    work::lane::told(&host, told, lease.claim);
+    Ok((StatusCode::CREATED, Json(json!(session))))
+}
+
+async fn list(
+    State(host): State<Host>,
+    Caller(caller): Caller,
+    Params(page): Params<Page>,
+) -> Result<Json<Value>> {
+    let (limit, before) = (page.limit()?, page.cursor::<SessionId>()?);
+    let mut tx = host.db.read().await?;
+    let found = sessions::list(&mut tx, caller.company_id, before, limit + 1).await?;
+    Ok(page::answer(found, limit, |session| session.id.to_string(), |session| json!(session)))
+}
+
+async fn show(
+    State(host): State<Host>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>> {
+    let mut tx = host.db.read().await?;
+    let id = input::id(&id, "session")?;
+    Ok(Json(json!(sessions::owned_by(&mut tx, id, caller.company_id).await?)))
+}
+
+/// Ending twice changes nothing and answers the same session.
+async fn end(
+    State(host): State<Host>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>> {
+    let id = input::id(&id, "session")?;
+    let mut tx = host.db.write().await?;
+    sessions::owned_by(&mut tx, id, caller.company_id).await?;
+    let lease = Lease::new(&host.clock);
+    let told = sessions::end(&mut tx, &host.clock, id, "client", lease).await?;
+    let session = sessions::owned_by(&mut tx, id, caller.company_id).await?;
+    tx.commit().await?;
+    if let Some(told) = told {
+        work::lane::told(&host, told, lease.claim);
+    }
+    Ok(Json(json!(session)))
+}
+
+async fn ticket(
+    State(host): State<Host>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<Value>)> {
+    let mut tx = host.db.write().await?;
+    let id = input::id(&id, "session")?;
+    let session = sessions::owned_by(&mut tx, id, caller.company_id).await?;
+    let ticket = tickets::issue(&mut tx, &host.clock, session.id).await?;
+    tx.commit().await?;
+    let body = json!({ "ticket": ticket, "expiresIn": tickets::LIFE.as_secs() });
+    Ok((StatusCode::CREATED, Json(body)))
+}

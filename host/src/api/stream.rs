@@ -1,0 +1,211 @@
+//! The event stream of a session.
+//!
+//! A stream is a position in the log. It listens first, then reads the log from
+//! where the client left off, then goes on with what it hears; whenever it is
+//! unsure it looks at the log again, so nothing is missed and nothing comes twice.
+//! It keeps no events for a client that does not read: such a client is cut and
+//! may come back with its position.
+
+use super::{caller, input, input::Params};
+use crate::{
+    accounts,
+    bus::{Listener, Signal},
+    error::{Error, Result},
+    host::Host,
+    id::SessionId,
+    sessions::{self, Session, lines, log, tickets},
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use serde::Deserialize;
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// A sign of life when nothing happens (contract §7); also a look at the log.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How long a client may leave a line unread.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Lines on their way to the connection.
+const LINES: usize = 32;
+
+/// Entries read from the log at once.
+const PAGE: i64 = 100;
+
+pub(super) fn routes() -> Router<Host> {
+    Router::new().route("/sessions/{session}/stream", get(stream))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    after: Option<String>,
+    ticket: Option<String>,
+}
+
+async fn stream(
+    State(host): State<Host>,
+    Path(id): Path<String>,
+    Params(query): Params<Query>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let id: SessionId = input::id(&id, "session")?;
+    let listener = host.bus.listen(id);
+    let session = admitted(&host, id, query.ticket.as_deref(), &headers).await?;
+    let wanted = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("").to_owned());
+    let start = Start::of(wanted.or(query.after), session.last_seq);
+    if session.over() && start.after >= session.last_seq && !start.unknown {
+        // Nothing will ever come: the one answer that stops an EventSource.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let (out, lines) = mpsc::channel(LINES);
+    let reader = Reader { host: host.clone(), listener, last: start.after, out };
+    host.tasks.spawn(async move {
+        // It ends when the client is gone, too slow, or has seen the session's end.
+        let _ = reader.run(start.unknown).await;
+    });
+    let body = futures::stream::unfold(lines, async |mut lines| {
+        let line: Arc<str> = lines.recv().await?;
+        Some((Ok::<_, Infallible>(Bytes::copy_from_slice(line.as_bytes())), lines))
+    });
+    let mut response = Body::from_stream(body).into_response();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
+/// The session, if the caller shows a token of its company or a ticket for it.
+async fn admitted(
+    host: &Host,
+    id: SessionId,
+    ticket: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Session> {
+    if let Some(ticket) = ticket {
+        let mut tx = host.db.write().await?;
+        if !tickets::redeem(&mut tx, &host.clock, id, ticket).await? {
+            return Err(Error::unauthenticated("the ticket is used, too old, or for another session"));
+        }
+        let session = sessions::find(&mut tx, id).await?;
+        tx.commit().await?;
+        return session.ok_or(Error::not_found("session"));
+    }
+    let refused = || Error::unauthenticated("send a token, or ?ticket= from POST …/stream-ticket");
+    let token = caller::bearer(headers).ok_or_else(refused)?;
+    let mut tx = host.db.read().await?;
+    let identity = accounts::identify(&mut tx, token, host.clock.now()).await?;
+    sessions::owned_by(&mut tx, id, identity.ok_or_else(refused)?.company_id).await
+}
+
+/// Where a stream begins.
+struct Start {
+    after: i64,
+    /// The client asked for a place that is not in this log.
+    unknown: bool,
+}
+
+impl Start {
+    fn of(wanted: Option<String>, last_seq: i64) -> Self {
+        let Some(wanted) = wanted else { return Self { after: last_seq, unknown: false } };
+        match wanted.trim().parse() {
+            Ok(after) if (0..=last_seq).contains(&after) => Self { after, unknown: false },
+            _ => Self { after: last_seq, unknown: true },
+        }
+    }
+}
+
+struct Reader {
+    host: Host,
+    listener: Listener,
+    /// The number of the last entry that was sent.
+    last: i64,
+    out: mpsc::Sender<Arc<str>>,
+}
+
+/// Why a stream ends.
+enum End {
+    /// The session is over and the client knows.
+    Over,
+    Stopping,
+    /// The client is gone or too slow.
+    Gone,
+    Failed,
+}
+
+impl Reader {
+    async fn run(mut self, unknown: bool) -> Result<Infallible, End> {
+        // Spread, so that a restart does not bring everybody back at once.
+        let jitter = u64::from(u16::from_le_bytes(self.host.clock.random())) % 3_000;
+        self.send(format!("retry: {}\n: welcome\n\n", 2_000 + jitter).into()).await?;
+        if unknown {
+            self.send(lines::reset(self.last)).await?;
+        }
+        self.catch_up().await?;
+        for (id, text) in self.listener.writing() {
+            self.send(lines::snapshot(id, &text)).await?;
+        }
+        let stopping = self.host.stopping.clone();
+        loop {
+            let signal = tokio::select! {
+                signal = self.listener.next() => signal,
+                () = stopping.cancelled() => return Err(End::Stopping),
+                () = self.out.closed() => return Err(End::Gone),
+                () = tokio::time::sleep(HEARTBEAT) => {
+                    self.send(": still here\n\n".into()).await?;
+                    Signal::News
+                }
+            };
+            match signal {
+                Signal::Passing(line) => self.send(line).await?,
+                Signal::Entry { seq, line } if seq == self.last + 1 => self.entry(seq, line).await?,
+                Signal::Entry { seq, .. } if seq <= self.last => {}
+                Signal::Entry { .. } | Signal::News => self.catch_up().await?,
+            }
+        }
+    }
+
+    /// Sends what the log has beyond the last entry that was sent.
+    async fn catch_up(&mut self) -> Result<(), End> {
+        loop {
+            let page = async {
+                let mut tx = self.host.db.read().await?;
+                log::after(&mut tx, self.listener.session(), self.last, PAGE).await
+            };
+            let page = page.await.map_err(|error| {
+                tracing::error!(%error, "a stream could not read the log");
+                End::Failed
+            })?;
+            for entry in &page {
+                self.entry(entry.seq, entry.line()).await?;
+            }
+            if (page.len() as i64) < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn entry(&mut self, seq: i64, line: Arc<str>) -> Result<(), End> {
+        let last = line.contains("\nevent: session_ended\n");
+        self.send(line).await?;
+        self.last = seq;
+        if last { Err(End::Over) } else { Ok(()) }
+    }
+
+    async fn send(&self, line: Arc<str>) -> Result<(), End> {
+        self.out.send_timeout(line, PATIENCE).await.map_err(|_| End::Gone)
+    }
+}

@@ -1,0 +1,169 @@
+//! The command line. Every command is a function of the settings; what goes wrong
+//! is said in one line on standard error. Exit codes: 0, 1 for a failure, 2 for
+//! usage.
+
+use crate::{
+    accounts,
+    clock::Clock,
+    config::{Config, Flags},
+    demo,
+    host::Host,
+    sandbox,
+    serve,
+    storage::Db,
+};
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+
+/// A marketplace host that runs AI agents, as webhooks or as sandboxed WebAssembly
+/// components.
+#[derive(Parser)]
+#[command(name = "aiybiz", version)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    /// Print the settings in force, without secrets, and exit
+    #[arg(long, global = true)]
+    print_config: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve clients, builders, agents and operators
+    Serve,
+    /// Serve with seeded accounts and example agents, and show a conversation with each
+    Demo {
+        /// Exit after the conversations
+        #[arg(long)]
+        once: bool,
+    },
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Manage operators
+    #[command(subcommand)]
+    Operator(Operator),
+    /// Say what an upload of this component would answer
+    Inspect { file: PathBuf },
+    /// Work with the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Compile one component; run by the host itself
+    #[command(hide = true)]
+    CompileWorker { memory_bytes: u64, cpu_seconds: u64 },
+}
+
+#[derive(Subcommand)]
+enum Operator {
+    /// Make the user with this mail address an operator
+    Grant { email: String },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Say whether the settings make sense
+    Check,
+}
+
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        // Before any thread is started: the worker limits itself.
+        Command::CompileWorker { memory_bytes, cpu_seconds } => {
+            sandbox::worker(memory_bytes, cpu_seconds).map_err(anyhow::Error::msg)
+        }
+        command => run(command, cli.flags, cli.print_config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("aiybiz: {}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
+    let demonstrates = matches!(command, Command::Demo { .. });
+    log_to_stderr(demonstrates);
+    let flags = if demonstrates { demo::defaults(flags) } else { flags };
+    let config = Config::load(flags)?;
+    if print_config {
+        print!("{config}");
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => serve(config).await,
+            Command::Demo { once } => demo::run(config, once).await,
+            Command::Migrate => migrate(config).await,
+            Command::Operator(Operator::Grant { email }) => grant(config, &email).await,
+            Command::Inspect { file } => inspect(&config, &file),
+            Command::Config(ConfigCommand::Check) => {
+                println!("the settings make sense");
+                Ok(())
+            }
+            Command::CompileWorker { .. } => unreachable!("handled in main"),
+        }
+    })
+}
+
+async fn serve(config: Config) -> Result<()> {
+    let listener = serve::listen(config.listen).await?;
+    let host = Host::open(config, Clock::default(), sandbox::this_program()?).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    serve::until(host, listener, serve::signal()).await
+}
+
+async fn migrate(config: Config) -> Result<()> {
+    std::fs::create_dir_all(&config.data_dir)?;
+    Db::open(&config.database_url).await.context("database")?.close().await;
+    println!("the schema is up to date");
+    Ok(())
+}
+
+async fn grant(config: Config, email: &str) -> Result<()> {
+    let email = accounts::email(email)?;
+    std::fs::create_dir_all(&config.data_dir)?;
+    let db = Db::open(&config.database_url).await.context("database")?;
+    let mut tx = db.write().await?;
+    if !accounts::grant_operator(&mut tx, &email).await? {
+        bail!("nobody has signed up with {email}");
+    }
+    tx.commit().await?;
+    db.close().await;
+    println!("{email} is an operator");
+    Ok(())
+}
+
+/// Without a compiler: what can be said of the bytes themselves.
+fn inspect(config: &Config, file: &std::path::Path) -> Result<()> {
+    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let found = sandbox::inspect(&bytes, &config.limits);
+    println!("{}", serde_json::to_string_pretty(&found)?);
+    if let Some(problem) = found.problems.first() {
+        bail!("refused: {} {}", problem.pointer, problem.detail);
+    }
+    Ok(())
+}
+
+/// `RUST_LOG` decides what is logged; JSON when nobody sits in front of it.
+fn log_to_stderr(quiet: bool) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let default = if quiet { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An embedding program, a test say, may have set up logging already.
+    let _ = if std::io::stderr().is_terminal() {
+        log.try_init()
+    } else {
+        log.json().try_init()
+    };
+}

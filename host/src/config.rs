@@ -1,0 +1,179 @@
+//! What an operator sets: flags over environment over file over defaults.
+//!
+//! Every flag has its environment variable; the file is TOML with the same names in
+//! camelCase, and an unknown name in it is an error. Secrets that nobody gave are
+//! made once and kept in the data folder.
+
+use crate::sandbox::Limits;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::{
+    io::Write,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+/// The flags that every command takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Flags {
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:3001]
+    #[arg(long, env = "AIYBIZ_LISTEN", global = true)]
+    pub listen: Option<SocketAddr>,
+    /// Folder for everything that is kept on this machine [default: ./data]
+    #[arg(long, env = "AIYBIZ_DATA_DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// sqlite:PATH or postgres://… [default: SQLite in the data folder]
+    #[arg(long, env = "AIYBIZ_DATABASE_URL", global = true)]
+    pub database_url: Option<String>,
+    /// file:PATH, where shared files and uploads are kept [default: in the data folder]
+    #[arg(long, env = "AIYBIZ_STORAGE_URL", global = true)]
+    pub storage_url: Option<String>,
+    /// A network that webhooks may reach although it is not public, also by plain
+    /// http; may be repeated
+    #[arg(long, env = "AIYBIZ_WEBHOOK_ALLOW", value_delimiter = ',', global = true)]
+    pub webhook_allow: Option<Vec<IpNet>>,
+    /// Threads that run components [default: one per processor]
+    #[arg(long, env = "AIYBIZ_GUEST_THREADS", global = true)]
+    pub guest_threads: Option<usize>,
+    /// A TOML file with these settings and the sandbox's limits
+    #[arg(long, env = "AIYBIZ_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// 64 hexadecimal digits from which tokens and encryption keys are derived
+    /// [default: made once, kept in the data folder]
+    #[arg(long, env = "AIYBIZ_SECRET_KEY", hide_env_values = true, global = true)]
+    pub secret_key: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct File {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    database_url: Option<String>,
+    storage_url: Option<String>,
+    webhook_allow: Option<Vec<IpNet>>,
+    guest_threads: Option<usize>,
+    secret_key: Option<String>,
+    limits: Limits,
+}
+
+/// The settings as they are in force.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub database_url: String,
+    /// A folder.
+    pub storage_url: PathBuf,
+    pub webhook_allow: Vec<IpNet>,
+    pub guest_threads: usize,
+    pub limits: Limits,
+    #[serde(skip)]
+    pub secret_key: Option<[u8; 32]>,
+}
+
+impl Config {
+    pub fn load(flags: Flags) -> Result<Self> {
+        let file = match &flags.config {
+            None => File::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("config file {}", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("config file {}", path.display()))?
+            }
+        };
+        let data_dir = flags.data_dir.or(file.data_dir).unwrap_or_else(|| "data".into());
+        let database_url = flags.database_url.or(file.database_url);
+        let database_url =
+            database_url.unwrap_or_else(|| format!("sqlite:{}/aiybiz.db", data_dir.display()));
+        if !["sqlite:", "postgres:", "postgresql:"].iter().any(|s| database_url.starts_with(s)) {
+            bail!("--database-url must begin with sqlite: or postgres://");
+        }
+        let storage_url = match flags.storage_url.or(file.storage_url) {
+            None => data_dir.join("objects"),
+            Some(url) => match url.strip_prefix("file:") {
+                Some(path) => path.into(),
+                None => bail!("--storage-url must begin with file:"),
+            },
+        };
+        file.limits.check().map_err(|why| anyhow::anyhow!("limits: {why}"))?;
+        let threads = flags.guest_threads.or(file.guest_threads);
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        let secret_key = flags.secret_key.or(file.secret_key);
+        Ok(Self {
+            listen: flags.listen.or(file.listen).unwrap_or(([127, 0, 0, 1], 3001).into()),
+            database_url,
+            storage_url,
+            webhook_allow: flags.webhook_allow.or(file.webhook_allow).unwrap_or_default(),
+            guest_threads: threads.unwrap_or(processors).max(1),
+            limits: file.limits,
+            secret_key: secret_key.map(|text| parse_key(&text)).transpose()?,
+            data_dir,
+        })
+    }
+
+    /// The platform's secret: the one given, or the one in the data folder, made
+    /// now if there is none. `fresh` is only used then.
+    pub fn secret(&self, fresh: [u8; 32]) -> Result<[u8; 32]> {
+        if let Some(given) = self.secret_key {
+            return Ok(given);
+        }
+        let path = self.data_dir.join("secret.key");
+        if let Some(kept) = read_key(&path)? {
+            return Ok(kept);
+        }
+        std::fs::create_dir_all(&self.data_dir)
+            .with_context(|| format!("data folder {}", self.data_dir.display()))?;
+        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        match made {
+            Ok(mut file) => {
+                file.write_all(crate::seal::hex(&fresh).as_bytes())?;
+                file.sync_all()?;
+                Ok(fresh)
+            }
+            // Another process was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                read_key(&path)?.context("the key file is being written")
+            }
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+}
+
+/// Like the settings, without what nobody should read over a shoulder.
+impl std::fmt::Display for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = self.clone();
+        if let Ok(mut url) = url::Url::parse(&shown.database_url)
+            && url.password().is_some()
+        {
+            let _ = url.set_password(Some("…"));
+            shown.database_url = url.to_string();
+        }
+        f.write_str(&toml::to_string(&shown).map_err(|_| std::fmt::Error)?)
+    }
+}
+
+fn read_key(path: &Path) -> Result<Option<[u8; 32]>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse_key(text.trim()).map(Some).with_context(|| path.display().to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+fn parse_key(text: &str) -> Result<[u8; 32]> {
+    let mut key = [0; 32];
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        bail!("the secret key must have 64 hexadecimal digits");
+    }
+    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair)?, 16)?;
+    }
+    Ok(key)
+}

@@ -1,0 +1,64 @@
+//! How an event reaches an agent: by a signed webhook or by running a component.
+//!
+//! Both are given the same [`Parcel`] and answer with the same [`Report`]; which of
+//! them it was makes no difference to the lane that drives them. Neither sees the
+//! database: what an agent says comes in through the session's `Scope` (component)
+//! or the agent API (webhook).
+
+pub mod component;
+pub mod webhook;
+
+use crate::{
+    id::{AgentId, EventId, SessionId},
+    sandbox::{Message, Receipt, Scope},
+    timestamp::Timestamp,
+};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// One event on its way to one agent.
+pub struct Parcel {
+    pub agent: AgentId,
+    pub session: SessionId,
+    pub session_started: Timestamp,
+    pub event: EventId,
+    pub attempt: u32,
+    pub what: What,
+    pub scope: Arc<dyn Scope>,
+}
+
+#[derive(Clone, Debug)]
+pub enum What {
+    Started,
+    Message(Message),
+    /// With the reason, in the contract's words.
+    Ended(String),
+}
+
+/// How a try went.
+pub struct Report {
+    pub verdict: Verdict,
+    /// What a component's run cost.
+    pub receipt: Option<Receipt>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Delivered,
+    /// The agent may take it later: time-out, 5xx, "not now".
+    Later(Failure),
+    /// It would go the same way again: a trap, "never".
+    Never(Failure),
+}
+
+/// Why the agent did not take it: `code` for programs, `reason` for the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub code: &'static str,
+    pub reason: String,
+}
+
+#[async_trait]
+pub trait Delivery: Send + Sync {
+    async fn deliver(&self, parcel: Parcel) -> Report;
+}

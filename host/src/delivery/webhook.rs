@@ -1,0 +1,159 @@
+//! Delivery to a builder's server: a POST, signed as Standard Webhooks asks
+//! (`{id}.{timestamp}.{body}`, HMAC-SHA256, header `webhook-signature: v1,…`).
+
+use super::{Delivery, Failure, Parcel, Report, Verdict, What};
+use crate::{clock::Clock, sandbox::Author};
+use async_trait::async_trait;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use std::{error::Error as _, time::Duration};
+use url::Url;
+
+/// For the whole exchange, from the first look-up to the last byte (contract §8).
+pub const EXCHANGE: Duration = Duration::from_secs(10);
+
+/// What is read of an answer; then the connection is dropped.
+const ANSWER_BYTES: usize = 16 << 10;
+
+/// The secret's prefix; the rest is the key in base64.
+pub const SECRET_PREFIX: &str = "whsec_";
+
+pub struct ToWebhook {
+    pub http: reqwest::Client,
+    pub clock: Clock,
+    pub url: Url,
+    /// With its prefix.
+    pub secret: String,
+    /// The session's token, by which the agent answers.
+    pub token: String,
+}
+
+#[async_trait]
+impl Delivery for ToWebhook {
+    async fn deliver(&self, parcel: Parcel) -> Report {
+        let verdict = match tokio::time::timeout(EXCHANGE, self.exchange(&parcel)).await {
+            Ok(verdict) => verdict,
+            Err(_) => later("timeout", format!("the agent did not answer within {EXCHANGE:?}")),
+        };
+        Report { verdict, receipt: None }
+    }
+}
+
+impl ToWebhook {
+    async fn exchange(&self, parcel: &Parcel) -> Verdict {
+        let body = body(parcel, &self.token).to_string();
+        let id = parcel.event.to_string();
+        let timestamp = self.clock.now().as_secs().to_string();
+        let Some(signature) = sign(&self.secret, &id, &timestamp, &body) else {
+            return never("no_secret", "the agent's signing secret is damaged");
+        };
+        let request = self
+            .http
+            .post(self.url.clone())
+            .header("content-type", "application/json")
+            .header("accept-encoding", "identity")
+            .header("webhook-id", &id)
+            .header("webhook-timestamp", &timestamp)
+            .header("webhook-signature", signature)
+            .header("aiybiz-delivery-attempt", parcel.attempt.to_string())
+            .body(body);
+        let mut answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return later("unreachable", unreachable_because(&error)),
+        };
+        let status = answer.status();
+        // Read what there is to read, so that the connection can be used again.
+        let mut read = 0;
+        while read < ANSWER_BYTES {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => read += chunk.len(),
+                Ok(None) => break,
+                Err(_) if status.is_success() => break,
+                Err(error) => return later("unreachable", unreachable_because(&error)),
+            }
+        }
+        if status.is_success() {
+            Verdict::Delivered
+        } else if status.is_redirection() {
+            later("redirect", "the agent's address redirects, which is not followed".into())
+        } else {
+            later("status", format!("the agent answered {}", status.as_u16()))
+        }
+    }
+}
+
+fn later(code: &'static str, reason: String) -> Verdict {
+    Verdict::Later(Failure { code, reason })
+}
+
+fn never(code: &'static str, reason: &str) -> Verdict {
+    Verdict::Never(Failure { code, reason: reason.to_owned() })
+}
+
+/// The innermost cause, without the URL: that is the builder's business.
+fn unreachable_because(error: &reqwest::Error) -> String {
+    let mut cause = error.source();
+    while let Some(inner) = cause.and_then(|cause| cause.source()) {
+        cause = Some(inner);
+    }
+    match cause {
+        Some(cause) => format!("the agent could not be reached: {cause}"),
+        None => "the agent could not be reached".into(),
+    }
+}
+
+fn body(parcel: &Parcel, token: &str) -> Value {
+    let mut body = json!({
+        "event": "message",
+        "id": parcel.event,
+        "sessionId": parcel.session,
+        "agentAuthToken": token,
+    });
+    match &parcel.what {
+        What::Started => body["event"] = json!("session_started"),
+        What::Ended(reason) => {
+            body["event"] = json!("session_ended");
+            body["reason"] = json!(reason);
+        }
+        What::Message(message) => {
+            let role = if message.author == Author::Agent { "agent" } else { "user" };
+            body["message"] = json!({
+                "id": message.id,
+                "content": message.content,
+                "role": role,
+                "createdAt": message.created_at,
+            });
+        }
+    }
+    body
+}
+
+/// The value of `webhook-signature`. None when the secret is not one.
+pub fn sign(secret: &str, id: &str, timestamp: &str, body: &str) -> Option<String> {
+    let key = BASE64_STANDARD.decode(secret.strip_prefix(SECRET_PREFIX)?).ok()?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
+    mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
+    Some(format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes())))
+}
+
+/// A new secret: 32 random bytes, as Standard Webhooks writes them.
+pub fn new_secret(clock: &Clock) -> String {
+    format!("{SECRET_PREFIX}{}", BASE64_STANDARD.encode(clock.random::<32>()))
+}
+
+#[cfg(test)]
+mod tests {
+    /// The vector that the Standard Webhooks libraries are tested with.
+    #[test]
+    fn signs_as_the_standard_says() {
+        let signature = super::sign(
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "1614265330",
+            r#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signature.as_deref(), Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
+    }
+}

@@ -1,0 +1,90 @@
+//! Everything a running platform consists of, in one cheap handle. Only the top
+//! layers see it whole; below them, functions are given what they use.
+
+use crate::{
+    accounts::Passwords,
+    bus::{self, Bus},
+    clock::Clock,
+    config::Config,
+    id::SessionId,
+    net::Guard,
+    objects::Objects,
+    sandbox::{self, Sandbox},
+    seal::Key,
+    storage::Db,
+};
+use anyhow::{Context, Result};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use std::{path::PathBuf, sync::Arc};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+#[derive(Clone)]
+pub struct Host {
+    pub db: Db,
+    pub objects: Objects,
+    pub clock: Clock,
+    pub guard: Guard,
+    pub http: reqwest::Client,
+    pub sandbox: Arc<Sandbox>,
+    pub bus: Bus,
+    pub key: Key,
+    pub passwords: Passwords,
+    pub config: Arc<Config>,
+    /// Work that must end before the process does.
+    pub tasks: TaskTracker,
+    /// Says "begin nothing new".
+    pub stopping: CancellationToken,
+    /// Something may be due.
+    pub due: Arc<Notify>,
+}
+
+impl Host {
+    /// Opens all there is. `worker` is the program that compiles uploads.
+    pub async fn open(config: Config, clock: Clock, worker: PathBuf) -> Result<Self> {
+        // A second Host in one process finds it installed; that is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("data folder {}", config.data_dir.display()))?;
+        let key = Key::new(config.secret(clock.random())?);
+        let db = Db::open(&config.database_url).await.context("database")?;
+        let objects = Objects::local(&config.storage_url).context("object store")?;
+        let sandbox = Sandbox::open(sandbox::Config {
+            limits: config.limits.clone(),
+            folder: config.data_dir.join("components"),
+            key: key.clone(),
+            worker,
+            threads: config.guest_threads,
+        });
+        let guard = Guard::new(config.webhook_allow.clone());
+        let (bus, hints) = Bus::new();
+        let host = Self {
+            db,
+            objects,
+            clock,
+            http: guard.client()?,
+            guard,
+            sandbox: Arc::new(sandbox.context("sandbox")?),
+            bus,
+            key,
+            passwords: Passwords::new()?,
+            config: Arc::new(config),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            due: Arc::default(),
+        };
+        let telling = bus::across_processes(host.bus.clone(), host.db.clone(), hints);
+        let stopping = host.stopping.clone();
+        host.tasks.spawn(async move {
+            tokio::select! { () = telling => {}, () = stopping.cancelled() => {} }
+        });
+        Ok(host)
+    }
+
+    /// The token by which a session's agent is known. It is derived from the
+    /// platform's key, so it need not be stored anywhere.
+    pub fn agent_token(&self, session: SessionId) -> String {
+        let tag = self.key.tag("agent token", &[session.0.as_bytes()]);
+        format!("aat_{}", BASE64_URL_SAFE_NO_PAD.encode(tag))
+    }
+}

@@ -1,0 +1,62 @@
+//! What goes on in the background: driving the lanes.
+//!
+//! A lane is usually driven by whoever put the first event into it, with no delay.
+//! The loop here finds the others: those whose driver died, and those that wait for
+//! another try. It asks the database once a second, and at once when told.
+
+pub mod lane;
+mod retry;
+mod scope;
+
+use crate::{host::Host, sessions};
+use std::time::Duration;
+
+/// How long something due may wait when nobody said so.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Lanes taken over in one transaction.
+const BATCH: i64 = 32;
+
+/// Lanes driven by one process. Most of them wait for an agent; each costs some
+/// kilobytes.
+const LANES: usize = 10_000;
+
+/// Begins to look for due lanes, until the host stops.
+pub fn start(host: &Host) {
+    let worker = host.clone();
+    host.tasks.spawn(async move {
+        while !worker.stopping.is_cancelled() {
+            let taken = match take(&worker).await {
+                Ok(taken) => taken,
+                Err(error) => {
+                    tracing::error!(%error, "cannot look for due deliveries");
+                    0
+                }
+            };
+            if taken == 0 {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = worker.due.notified() => {}
+                    () = worker.stopping.cancelled() => {}
+                }
+            }
+        }
+    });
+}
+
+/// Takes over what is due and says how much that was.
+async fn take(host: &Host) -> crate::error::Result<usize> {
+    if host.tasks.len() >= LANES {
+        return Ok(0);
+    }
+    let mut tx = host.db.write().await?;
+    let claimed = sessions::lane::claim_due(&mut tx, &host.clock, BATCH).await?;
+    if claimed.is_empty() {
+        return Ok(0);
+    }
+    tx.commit().await?;
+    for (session, claim) in &claimed {
+        lane::drive(host, *session, *claim, None);
+    }
+    Ok(claimed.len())
+}

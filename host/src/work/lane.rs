@@ -1,0 +1,344 @@
+//! Driving one lane: deliver, write down how it went, go on while more is waiting.
+
+use super::{retry, scope::Live};
+use crate::{
+    bus::Signal,
+    delivery::{
+        Delivery, Failure, Parcel, Report, Verdict, What, component::ToComponent, webhook::ToWebhook,
+    },
+    error::{Error, Result},
+    host::Host,
+    id::{ClaimId, SessionId},
+    sandbox::{Author, Message, Outcome},
+    sessions::{
+        self, Speaker,
+        lane::{self, Due, Ending, Lease, RENEW, Target, Waiting},
+        log::{Entry, New},
+        memory, receipts,
+    },
+    storage::Tx,
+};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Drives the lane in a task of its own. `first` is what the claim was made for,
+/// when the claimer knows it.
+pub fn drive(host: &Host, session: SessionId, claim: ClaimId, first: Option<Due>) {
+    let driver = Driver { host: host.clone(), session, claim };
+    host.tasks.spawn(async move {
+        if let Err(error) = driver.run(first).await {
+            // The claim runs out and somebody else goes on.
+            tracing::error!(%error, session = %driver.session, "a lane stopped");
+        }
+    });
+}
+
+/// What to do with the lane after a delivery.
+enum Next {
+    Deliver(Box<Due>),
+    Stop,
+}
+
+struct Driver {
+    host: Host,
+    session: SessionId,
+    claim: ClaimId,
+}
+
+impl Driver {
+    async fn run(&self, first: Option<Due>) -> Result<()> {
+        let mut due = match first {
+            Some(due) => due,
+            None => match self.next().await? {
+                Some(due) => due,
+                None => return Ok(()),
+            },
+        };
+        loop {
+            let target = self.target().await?;
+            let obsolete = target.status == "completed" && due.entry.kind != "session_ended";
+            let next = if obsolete {
+                self.finish(&due, Ending::Cancelled).await?
+            } else {
+                let report = tokio::select! {
+                    report = self.deliver(&target, &due) => report,
+                    () = self.keep() => return Ok(()),
+                };
+                self.conclude(&target, &due, report).await?
+            };
+            match next {
+                Next::Deliver(next) if self.host.stopping.is_cancelled() => {
+                    return self.put_back(&next).await;
+                }
+                Next::Deliver(next) => due = *next,
+                Next::Stop => return Ok(()),
+            }
+        }
+    }
+
+    async fn target(&self) -> Result<Target> {
+        let mut tx = self.host.db.read().await?;
+        lane::target(&mut tx, self.session).await
+    }
+
+    /// Renews the claim for as long as it is polled; returns when it was lost.
+    async fn keep(&self) {
+        loop {
+            tokio::time::sleep(RENEW).await;
+            let renewed = async {
+                let mut tx = self.host.db.write().await?;
+                let kept = lane::renew(&mut tx, self.session, self.lease()).await?;
+                tx.commit().await?;
+                Ok::<_, Error>(kept)
+            };
+            match renewed.await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => tracing::error!(%error, "a claim could not be renewed"),
+            }
+        }
+    }
+
+    fn lease(&self) -> Lease {
+        Lease { claim: self.claim, ..Lease::new(&self.host.clock) }
+    }
+
+    async fn deliver(&self, target: &Target, due: &Due) -> Report {
+        let parcel = self.parcel(target, due);
+        let delivery: Result<Box<dyn Delivery>> = match target.delivery.as_str() {
+            "component" => self.component(target).await.map(|to| Box::new(to) as _),
+            _ => self.webhook(target).map(|to| Box::new(to) as _),
+        };
+        match delivery {
+            Ok(delivery) => delivery.deliver(parcel).await,
+            Err(error) => {
+                tracing::error!(%error, session = %self.session, "no way to the agent");
+                let reason = "the platform could not reach the agent".into();
+                Report { verdict: Verdict::Later(Failure { code: "host_error", reason }), receipt: None }
+            }
+        }
+    }
+
+    fn parcel(&self, target: &Target, due: &Due) -> Parcel {
+        let attempt = u32::try_from(due.attempt).unwrap_or(u32::MAX);
+        let entry = &due.entry;
+        Parcel {
+            agent: target.agent_id,
+            session: self.session,
+            session_started: target.started_at.unwrap_or(target.created_at),
+            event: entry.id,
+            attempt,
+            what: match entry.kind.as_str() {
+                "session_started" => What::Started,
+                "session_ended" => What::Ended(entry.text("reason").to_owned()),
+                _ => What::Message(message(entry)),
+            },
+            scope: Arc::new(Live {
+                host: self.host.clone(),
+                session: self.session,
+                company: target.company_id,
+                agent: target.agent_id,
+                claim: self.claim,
+                event: entry.id,
+                seq: entry.seq,
+                first_try: attempt == 1,
+            }),
+        }
+    }
+
+    async fn component(&self, target: &Target) -> Result<ToComponent> {
+        let sandbox = Arc::clone(&self.host.sandbox);
+        let missing = || Error::internal(anyhow::anyhow!("agent {} has no component", target.agent_id));
+        let sha256 = target.sha256.as_deref().ok_or_else(missing)?;
+        let key = upload_key(sha256);
+        let component = sandbox.load(sha256, self.host.objects.get(&key)).await?;
+        Ok(ToComponent { sandbox, component })
+    }
+
+    fn webhook(&self, target: &Target) -> Result<ToWebhook> {
+        let missing = || Error::internal(anyhow::anyhow!("agent {} has no webhook", target.agent_id));
+        let url = target.webhook_url.as_deref().ok_or_else(missing)?;
+        let sealed = target.webhook_secret.as_deref().ok_or_else(missing)?;
+        let secret = self.host.key.open(&secret_place(target.agent_id), sealed)?;
+        Ok(ToWebhook {
+            http: self.host.http.clone(),
+            clock: self.host.clock.clone(),
+            // Addresses are checked again: the operator may have changed his mind.
+            url: self.host.guard.checked("/webhookUrl", url)?,
+            secret: String::from_utf8(secret).map_err(Error::internal)?,
+            token: self.host.agent_token(self.session),
+        })
+    }
+
+    /// Writes down how it went, all in one transaction, and then tells of it.
+    async fn conclude(&self, target: &Target, due: &Due, report: Report) -> Result<Next> {
+        let platform_failed = report.receipt.as_ref().is_some_and(|r| r.outcome == Outcome::HostError);
+        let retried = target.retry_policy == "standard" || platform_failed;
+        let attempt = u32::try_from(due.attempt).unwrap_or(u32::MAX);
+        let delay = match &report.verdict {
+            Verdict::Later(_) if retried => retry::delay(&self.host.clock, attempt),
+            _ => None,
+        };
+        let mut tx = self.host.db.write().await?;
+        if let Some(delay) = delay {
+            self.record(&mut tx, target, due, &report).await?;
+            let at = self.host.clock.now() + delay;
+            if lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
+                tx.commit().await?;
+            }
+            return Ok(Next::Stop);
+        }
+        let mut news = Vec::new();
+        let ending = match &report.verdict {
+            Verdict::Delivered => Ending::Delivered,
+            Verdict::Later(failure) | Verdict::Never(failure) => {
+                news.extend(self.message_failed(&mut tx, due, failure).await?);
+                Ending::Failed
+            }
+        };
+        let seq = due.entry.seq;
+        let Some(waiting) = lane::finish(&mut tx, self.session, self.lease(), seq, ending).await?
+        else {
+            return Ok(Next::Stop);
+        };
+        self.record(&mut tx, target, due, &report).await?;
+        if let Some(state) = report.receipt.as_ref().and_then(|receipt| receipt.state.as_ref()) {
+            memory::store(&mut tx, self.session, state).await?;
+        }
+        let mut claimed = None;
+        if due.entry.kind == "session_started" {
+            let (entry, due) = self.started(&mut tx, target, ending).await?;
+            news.extend(entry);
+            claimed = due;
+        }
+        let next = match waiting {
+            Waiting::More => lane::next(&mut tx, self.session, self.claim).await?,
+            Waiting::Nothing => None,
+        };
+        tx.commit().await?;
+        for entry in &news {
+            self.announce(entry);
+        }
+        if let Some((lease, due)) = claimed {
+            drive(&self.host, self.session, lease, Some(due));
+        }
+        Ok(next.map_or(Next::Stop, |due| Next::Deliver(Box::new(due))))
+    }
+
+    /// What follows from the agent's answer to `session_started`.
+    async fn started(
+        &self,
+        tx: &mut Tx,
+        target: &Target,
+        ending: Ending,
+    ) -> Result<(Option<Entry>, Option<(ClaimId, Due)>)> {
+        let clock = &self.host.clock;
+        if ending == Ending::Delivered {
+            return Ok((sessions::activate(tx, clock, self.session).await?, None));
+        }
+        if target.delivery == "webhook" && target.retry_policy == "none" {
+            // It may still call `/auth`, until the session's provisioning time-out.
+            return Ok((None, None));
+        }
+        let lease = Lease::new(clock);
+        let told = sessions::end(tx, clock, self.session, "agent_failed", lease).await?;
+        let Some(told) = told else { return Ok((None, None)) };
+        let due = Due { entry: told.entry.clone(), attempt: 1 };
+        Ok((Some(told.entry), told.claimed.then_some((lease.claim, due))))
+    }
+
+    /// Tells the client that its message was in vain.
+    async fn message_failed(
+        &self,
+        tx: &mut Tx,
+        due: &Due,
+        failure: &Failure,
+    ) -> Result<Option<Entry>> {
+        if due.entry.kind != "message" {
+            return Ok(None);
+        }
+        let id = due.entry.id;
+        let body = json!({
+            "messageId": id, "eventId": id, "code": failure.code, "reason": failure.reason,
+        });
+        let new = New::of("message_failed", body);
+        sessions::note(tx, &self.host.clock, self.session, Speaker::Lane(self.claim), new).await
+    }
+
+    async fn record(&self, tx: &mut Tx, target: &Target, due: &Due, report: &Report) -> Result<()> {
+        let Some(receipt) = &report.receipt else { return Ok(()) };
+        let names = (target.agent_id, self.session, due.entry.id);
+        let written = serde_json::to_value(receipt).map_err(Error::internal)?;
+        let log = serde_json::to_value(&receipt.log).map_err(Error::internal)?;
+        let outcome = receipt.outcome.as_str();
+        receipts::record(tx, &self.host.clock, names, outcome, written, log).await
+    }
+
+    async fn finish(&self, due: &Due, ending: Ending) -> Result<Next> {
+        let mut tx = self.host.db.write().await?;
+        let seq = due.entry.seq;
+        let waiting = lane::finish(&mut tx, self.session, self.lease(), seq, ending).await?;
+        let next = match waiting {
+            Some(Waiting::More) => lane::next(&mut tx, self.session, self.claim).await?,
+            _ => None,
+        };
+        tx.commit().await?;
+        Ok(next.map_or(Next::Stop, |due| Next::Deliver(Box::new(due))))
+    }
+
+    async fn next(&self) -> Result<Option<Due>> {
+        let mut tx = self.host.db.write().await?;
+        let next = lane::next(&mut tx, self.session, self.claim).await?;
+        tx.commit().await?;
+        Ok(next)
+    }
+
+    /// The host is stopping: what was about to begin waits for the next process.
+    async fn put_back(&self, due: &Due) -> Result<()> {
+        let mut tx = self.host.db.write().await?;
+        let now = self.host.clock.now();
+        lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    fn announce(&self, entry: &Entry) {
+        announce(&self.host, entry);
+    }
+}
+
+/// Tells readers of a committed entry.
+pub fn announce(host: &Host, entry: &Entry) {
+    let signal = Signal::Entry { seq: entry.seq, line: entry.line() };
+    host.bus.announce(entry.session_id, signal);
+}
+
+/// Tells of a committed entry that the agent must learn of, and drives the lane
+/// when the one who committed it has claimed it.
+pub fn told(host: &Host, told: sessions::Told, claim: ClaimId) {
+    announce(host, &told.entry);
+    if told.claimed {
+        let session = told.entry.session_id;
+        drive(host, session, claim, Some(Due { entry: told.entry, attempt: 1 }));
+    }
+}
+
+/// A message of the log as agents are shown it.
+pub fn message(entry: &Entry) -> Message {
+    Message {
+        id: entry.id.to_string(),
+        author: if entry.text("role") == "agent" { Author::Agent } else { Author::Client },
+        content: entry.text("content").to_owned(),
+        created_at: entry.created_at,
+    }
+}
+
+/// Where an upload is kept.
+pub fn upload_key(sha256: &str) -> String {
+    format!("components/{sha256}.wasm")
+}
+
+/// For which place an agent's signing secret is sealed.
+pub fn secret_place(agent: crate::id::AgentId) -> String {
+    format!("webhook secret/{agent}")
+}

@@ -1,0 +1,244 @@
+//! What a component may reach of the session whose event it handles.
+
+use super::lane;
+use crate::{
+    bus::Signal,
+    error::Error,
+    files::{self, NewFile, agent::Published},
+    host::Host,
+    id::{AgentId, ClaimId, CompanyId, EventId, NodeId, SessionId},
+    objects::Objects,
+    sandbox::{Answer, Denied, Draft, File, Message, Scope, State},
+    sessions::{self, Replied, ReplyKey, Speaker, lines, log, log::New, memory},
+};
+use crate::catalog::settings;
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// The name under which a component finds its session's token.
+const TOKEN: &str = "aiybiz.agent-auth-token";
+
+/// One event of one session, for the driver that holds the claim.
+pub(super) struct Live {
+    pub(super) host: Host,
+    pub(super) session: SessionId,
+    pub(super) company: CompanyId,
+    pub(super) agent: AgentId,
+    pub(super) claim: ClaimId,
+    pub(super) event: EventId,
+    pub(super) seq: i64,
+    pub(super) first_try: bool,
+}
+
+#[async_trait]
+impl Scope for Live {
+    async fn reply(&self, ordinal: u64, id: EventId, content: String) -> Answer<EventId> {
+        let key = ReplyKey {
+            text: format!("{}:{ordinal}", self.event),
+            maybe_used: !self.first_try,
+        };
+        let replied = async {
+            let mut tx = self.host.db.write().await?;
+            let (clock, speaker) = (&self.host.clock, Speaker::Lane(self.claim));
+            let replied =
+                sessions::reply(&mut tx, clock, self.session, speaker, id, &content, Some(key));
+            let replied = replied.await?;
+            tx.commit().await?;
+            Ok(replied)
+        };
+        let answer = match replied.await.map_err(unavailable)? {
+            Replied::Now(entry) => {
+                lane::announce(&self.host, &entry);
+                Ok(entry.id)
+            }
+            Replied::Before(entry) => Ok(entry.id),
+            Replied::Ended => Err(Denied::Ended),
+            Replied::Superseded => Err(Denied::Superseded),
+        };
+        self.host.bus.written(self.session, id);
+        answer
+    }
+
+    fn new_reply_id(&self) -> EventId {
+        self.host.clock.id()
+    }
+
+    fn delta(&self, id: EventId, offset: u64, piece: &str) {
+        let line = lines::delta(id, offset, piece);
+        self.host.bus.write(self.session, id, piece, line);
+    }
+
+    async fn abandoned(&self, id: EventId) -> Answer<()> {
+        self.host.bus.written(self.session, id);
+        let body = json!({
+            "messageId": id, "eventId": self.event,
+            "code": "reply_abandoned", "reason": "the agent did not finish its reply",
+        });
+        let noted = async {
+            let mut tx = self.host.db.write().await?;
+            let (clock, speaker) = (&self.host.clock, Speaker::Lane(self.claim));
+            let new = New::of("message_failed", body);
+            let entry = sessions::note(&mut tx, clock, self.session, speaker, new).await?;
+            tx.commit().await?;
+            Ok(entry)
+        };
+        if let Some(entry) = noted.await.map_err(unavailable)? {
+            lane::announce(&self.host, &entry);
+        }
+        Ok(())
+    }
+
+    fn typing(&self) {
+        self.host.bus.wake(self.session, Signal::Passing(lines::typing()));
+    }
+
+    async fn history(&self, after: i64, limit: u32) -> Answer<(Vec<Message>, Option<i64>)> {
+        let limit = i64::from(limit);
+        let page = async {
+            let mut tx = self.host.db.read().await?;
+            log::messages(&mut tx, self.session, after, self.seq, limit + 1).await
+        };
+        let mut page = page.await.map_err(unavailable)?;
+        let more = page.len() as i64 > limit;
+        page.truncate(limit as usize);
+        let next = page.last().filter(|_| more).map(|entry| entry.seq);
+        Ok((page.iter().map(lane::message).collect(), next))
+    }
+
+    async fn files(&self) -> Answer<Vec<File>> {
+        let seen = async {
+            let mut tx = self.host.db.read().await?;
+            files::agent::files(&mut tx, self.session).await
+        };
+        let seen = seen.await.map_err(unavailable)?;
+        Ok(seen.into_iter().map(|seen| file(seen.path, seen.node, seen.writable)).collect())
+    }
+
+    async fn read(&self, file: &File, offset: u64, max: u64) -> Answer<Bytes> {
+        let read = self.host.objects.range(&file.storage_path, offset, max);
+        read.await.map_err(unavailable)
+    }
+
+    async fn create(&self, path: &str, media_type: Option<String>) -> Answer<Draft> {
+        files::agent::parse_path(path).ok_or(Denied::InvalidPath)?;
+        let folder = async {
+            let mut tx = self.host.db.read().await?;
+            files::agent::own_folder(&mut tx, self.session).await
+        };
+        folder.await.map_err(unavailable)?.ok_or(Denied::NoFolder)?;
+        let id: NodeId = self.host.clock.id();
+        let upload = self.host.objects.upload(&files::storage_path(self.company, id));
+        Ok(Draft { path: path.to_owned(), media_type, upload })
+    }
+
+    async fn publish(&self, draft: Draft) -> Answer<File> {
+        let Draft { path, media_type, upload } = draft;
+        let names = files::agent::parse_path(&path).ok_or(Denied::InvalidPath)?;
+        let (key, size) = (upload.key().to_owned(), upload.size());
+        let id = key.rsplit('/').next().and_then(|id| id.parse::<NodeId>().ok());
+        let id = id.ok_or_else(|| Denied::Unavailable("a damaged key".into()))?;
+        upload.finish().await.map_err(unavailable)?;
+        let file = NewFile { storage_path: key.clone(), mime_type: media_type, size };
+        let published = async {
+            let mut tx = self.host.db.write().await?;
+            let (clock, company) = (&self.host.clock, self.company);
+            let published =
+                files::agent::publish(&mut tx, clock, self.session, company, &names, id, file);
+            let published = published.await?;
+            tx.commit().await?;
+            Ok(published)
+        };
+        // Whatever is no longer named by any node goes; a crash in between leaves
+        // bytes that nobody can see.
+        match published.await {
+            Ok(Published::Now { file, replaced }) => {
+                if let Some(old) = replaced {
+                    forget(&self.host.objects, &old).await;
+                }
+                Ok(self::file(path, *file, true))
+            }
+            Ok(refused) => {
+                forget(&self.host.objects, &key).await;
+                Err(match refused {
+                    Published::NoFolder => Denied::NoFolder,
+                    _ => Denied::InvalidPath,
+                })
+            }
+            Err(error) => {
+                forget(&self.host.objects, &key).await;
+                Err(unavailable(error))
+            }
+        }
+    }
+
+    async fn remove(&self, id: &str) -> Answer<()> {
+        let found = self.files().await?.into_iter().find(|file| file.id == id);
+        let file = found.ok_or(Denied::NotFound)?;
+        if !file.writable {
+            return Err(Denied::ReadOnly);
+        }
+        let node: NodeId = file.id.parse().map_err(|_| Denied::NotFound)?;
+        let removed = async {
+            let mut tx = self.host.db.write().await?;
+            files::delete(&mut tx, node).await?;
+            Ok(tx.commit().await?)
+        };
+        removed.await.map_err(unavailable)?;
+        forget(&self.host.objects, &file.storage_path).await;
+        Ok(())
+    }
+
+    async fn state(&self) -> Answer<State> {
+        let loaded = async {
+            let mut tx = self.host.db.read().await?;
+            memory::load(&mut tx, self.session).await
+        };
+        loaded.await.map_err(unavailable)
+    }
+
+    async fn secret(&self, name: &str) -> Answer<Option<String>> {
+        if name == TOKEN {
+            return Ok(Some(self.host.agent_token(self.session)));
+        }
+        let found = async {
+            let mut tx = self.host.db.read().await?;
+            settings::secret(&mut tx, &self.host.key, self.agent, name).await
+        };
+        found.await.map_err(unavailable)
+    }
+
+    async fn config(&self) -> Answer<BTreeMap<String, String>> {
+        let found = async {
+            let mut tx = self.host.db.read().await?;
+            settings::config(&mut tx, &self.host.key, self.agent).await
+        };
+        found.await.map_err(unavailable)
+    }
+}
+
+fn file(path: String, node: files::Node, writable: bool) -> File {
+    File {
+        id: node.id.to_string(),
+        path,
+        size: node.file_size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+        media_type: node.mime_type,
+        modified_at: node.updated_at,
+        writable,
+        storage_path: node.storage_path.unwrap_or_default(),
+    }
+}
+
+async fn forget(objects: &Objects, key: &str) {
+    if let Err(error) = objects.delete(key).await {
+        tracing::warn!(%error, key, "bytes that nothing names are left in the store");
+    }
+}
+
+/// The operator reads the cause, the guest a sentence.
+fn unavailable(error: Error) -> Denied {
+    tracing::error!(%error, "a component's call could not be answered");
+    Denied::Unavailable("the platform could not do this now".into())
+}
+
