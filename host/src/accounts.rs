@@ -71,7 +71,10 @@ pub struct SignUp {
 pub fn email(text: &str) -> Result<String> {
     let text = text.trim().to_lowercase();
     let well_formed = text.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.')
+        !local.is_empty()
+            && domain.contains('.')
+            && !domain.starts_with('.')
+            && !domain.ends_with('.')
     });
     let odd = text.chars().any(|c| c.is_whitespace() || c.is_control() || "<>,;\"\\".contains(c));
     if !well_formed || odd || text.matches('@').count() != 1 || text.len() > 254 {
@@ -182,7 +185,12 @@ pub async fn revoke_token(tx: &mut Tx, token: &str) -> Result<()> {
 }
 
 /// Makes the user a builder. One who is already keeps what he has: 409.
-pub async fn become_builder(tx: &mut Tx, clock: &Clock, user: UserId, name: &str) -> Result<Builder> {
+pub async fn become_builder(
+    tx: &mut Tx,
+    clock: &Clock,
+    user: UserId,
+    name: &str,
+) -> Result<Builder> {
     let builder =
         Builder { id: clock.id(), display_name: name.to_owned(), created_at: clock.now() };
     let made = tx

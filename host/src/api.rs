@@ -56,7 +56,8 @@ pub fn router(host: Host) -> Router {
 async fn ready(
     axum::extract::State(host): axum::extract::State<Host>,
 ) -> Result<Json<Value>, (StatusCode, Json<Value>)> {
-    let not = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ok": false, "why": why })));
+    let not =
+        |why: &str| (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ok": false, "why": why })));
     if host.stopping.is_cancelled() {
         return Err(not("stopping"));
     }

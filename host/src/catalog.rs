@@ -130,7 +130,12 @@ pub async fn create(
 }
 
 /// Writes all fields of a listing; how it is delivered never changes.
-pub async fn update(tx: &mut Tx, clock: &Clock, id: AgentId, listing: &Listing) -> Result<Template> {
+pub async fn update(
+    tx: &mut Tx,
+    clock: &Clock,
+    id: AgentId,
+    listing: &Listing,
+) -> Result<Template> {
     tx.query(
         "UPDATE agents SET name = $2, description = $3, logo_emoji = $4, themes = $5, tools = $6,
              capabilities = $7, price_cents_per_hour = $8, max_sessions = $9, retry_policy = $10,
@@ -233,7 +238,9 @@ pub async fn publish(tx: &mut Tx, clock: &Clock, template: &Template) -> Result<
     if let Some(blocker) = template.blockers().first() {
         let detail = match blocker {
             Blocker::NoWebhookUrl => "webhookUrl must be set before publishing",
-            Blocker::NoActiveComponent => "a component must be uploaded and activated before publishing",
+            Blocker::NoActiveComponent => {
+                "a component must be uploaded and activated before publishing"
+            }
         };
         return Err(Error::conflict(blocker.code(), detail));
     }

@@ -8,8 +8,7 @@ use crate::{
     config::{Config, Flags},
     demo,
     host::Host,
-    sandbox,
-    serve,
+    sandbox, serve,
     storage::Db,
 };
 use anyhow::{Context, Result, bail};
@@ -161,9 +160,5 @@ fn log_to_stderr(quiet: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An embedding program, a test say, may have set up logging already.
-    let _ = if std::io::stderr().is_terminal() {
-        log.try_init()
-    } else {
-        log.json().try_init()
-    };
+    let _ = if std::io::stderr().is_terminal() { log.try_init() } else { log.json().try_init() };
 }

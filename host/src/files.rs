@@ -44,9 +44,27 @@ pub struct Node {
 macro_rules! node_columns {
     ($table:literal) => {
         concat!(
-            $table, ".id, ", $table, ".company_id, ", $table, ".parent_id, ", $table, ".type, ",
-            $table, ".name, ", $table, ".storage_path, ", $table, ".mime_type, ", $table,
-            ".file_size, ", $table, ".session_tag, ", $table, ".created_at, ", $table,
+            $table,
+            ".id, ",
+            $table,
+            ".company_id, ",
+            $table,
+            ".parent_id, ",
+            $table,
+            ".type, ",
+            $table,
+            ".name, ",
+            $table,
+            ".storage_path, ",
+            $table,
+            ".mime_type, ",
+            $table,
+            ".file_size, ",
+            $table,
+            ".session_tag, ",
+            $table,
+            ".created_at, ",
+            $table,
             ".updated_at"
         )
     };

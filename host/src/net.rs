@@ -27,12 +27,39 @@ pub struct Guard {
 /// Not for the public internet: RFC 6890 and its successors, with the ranges that
 /// carry an IPv4 address inside an IPv6 one.
 const CLOSED: [&str; 33] = [
-    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-    "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
-    "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "255.255.255.255/32",
-    "::/96", "::1/128", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001::/32",
-    "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10",
-    "ff00::/8", "::ffff:0:0/96", "::ffff:0:0:0/96",
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "255.255.255.255/32",
+    "::/96",
+    "::1/128",
+    "64:ff9b::/96",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "2001::/23",
+    "2001::/32",
+    "2001:db8::/32",
+    "2002::/16",
+    "3fff::/20",
+    "5f00::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+    "::ffff:0:0/96",
+    "::ffff:0:0:0/96",
 ];
 
 impl Guard {
@@ -74,7 +101,9 @@ impl Guard {
                 refuse("is not a public address; the operator can allow it with --webhook-allow")
             }
             ("https", _) | ("http", Some(_)) if self.may_be_plain(&url, literal) => Ok(url),
-            _ => refuse("must begin with https://; http:// is accepted for addresses that the operator allows with --webhook-allow"),
+            _ => refuse(
+                "must begin with https://; http:// is accepted for addresses that the operator allows with --webhook-allow",
+            ),
         }
     }
 
@@ -104,7 +133,12 @@ impl Resolve for Guard {
             let found: Vec<SocketAddr> = found.collect();
             // One closed address among open ones is an attack or a mistake.
             if let Some(closed) = found.iter().find(|address| !guard.permits(address.ip())) {
-                return Err(format!("{} resolves to the closed address {}", name.as_str(), closed.ip()).into());
+                return Err(format!(
+                    "{} resolves to the closed address {}",
+                    name.as_str(),
+                    closed.ip()
+                )
+                .into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
@@ -126,9 +160,24 @@ mod tests {
     fn addresses_in_all_spellings_are_refused() {
         let guard = Guard::default();
         let hosts = [
-            "127.0.0.1", "127.1", "0x7f000001", "2130706433", "0177.0.0.1", "[::1]", "localhost",
-            "localhost.", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[fe80::1]", "10.0.0.1",
-            "169.254.169.254", "100.64.0.1", "192.168.1.1", "172.31.255.255", "[fd00::1]", "0.0.0.0",
+            "127.0.0.1",
+            "127.1",
+            "0x7f000001",
+            "2130706433",
+            "0177.0.0.1",
+            "[::1]",
+            "localhost",
+            "localhost.",
+            "[::ffff:127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "[fe80::1]",
+            "10.0.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "192.168.1.1",
+            "172.31.255.255",
+            "[fd00::1]",
+            "0.0.0.0",
         ];
         for host in hosts {
             let url = format!("https://{host}/hook");

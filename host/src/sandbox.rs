@@ -191,10 +191,16 @@ impl Sandbox {
     /// went. When the caller is dropped, so is the guest.
     pub async fn handle(&self, agent: AgentId, component: Arc<Component>, job: Job) -> Receipt {
         let queued = Instant::now();
-        let places = Arc::clone(self.per_agent.entry(agent).or_insert_with(|| {
-            let places = usize::try_from(self.limits.concurrent_events).unwrap_or(usize::MAX);
-            Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
-        }).value());
+        let places = Arc::clone(
+            self.per_agent
+                .entry(agent)
+                .or_insert_with(|| {
+                    let places =
+                        usize::try_from(self.limits.concurrent_events).unwrap_or(usize::MAX);
+                    Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
+                })
+                .value(),
+        );
         // Neither is ever closed, so both give a permit in the end.
         let _own = places.acquire().await;
         let _total = self.total.acquire().await;
@@ -202,9 +208,9 @@ impl Sandbox {
         let engine = self.engine.clone();
         let (limits, facts) = (Arc::clone(&job.limits), job.facts.clone());
         let sha256 = component.sha256.clone();
-        let guest = self.handle.spawn(async move {
-            run::run(&engine, &component.pre, &component.sha256, job).await
-        });
+        let guest = self
+            .handle
+            .spawn(async move { run::run(&engine, &component.pre, &component.sha256, job).await });
         let mut receipt = match AbortOnDropHandle::new(guest).await {
             Ok(receipt) => receipt,
             Err(error) => run::lost(limits, facts, &sha256, &error.to_string()),

@@ -4,8 +4,14 @@
 //! One secret of 32 bytes; everything is derived from it with a purpose of its
 //! own, so that nothing made for one purpose is good for another.
 
-use crate::{clock::Clock, error::{Error, Result}};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead::{Aead, Payload}};
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+};
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;

@@ -17,7 +17,11 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Serves until `stop` is ready, then lets what is open finish.
-pub async fn until(host: Host, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
+pub async fn until(
+    host: Host,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
     work::start(&host);
     let stopping = host.stopping.clone();
     let serving = axum::serve(listener, api::router(host.clone()).into_make_service())

@@ -4,9 +4,7 @@
 //! burst of sign-ins would take the machine away from everybody else.
 
 use crate::error::{Error, Result};
-use argon2::{
-    Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
-};
+use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -52,7 +50,10 @@ impl Passwords {
         Ok(fits.await?.is_some() && known)
     }
 
-    async fn turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    async fn turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
         // Never closed, so there is always a permit in the end.
         let _turn = self.turns.acquire().await;
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)

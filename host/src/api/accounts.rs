@@ -37,7 +37,10 @@ struct NewUser {
     company_name: Option<String>,
 }
 
-async fn sign_up(State(host): State<Host>, Body(new): Body<NewUser>) -> Result<(StatusCode, Json<Value>)> {
+async fn sign_up(
+    State(host): State<Host>,
+    Body(new): Body<NewUser>,
+) -> Result<(StatusCode, Json<Value>)> {
     let email = accounts::email(&new.email)?;
     let name = input::text("/name", &new.name, 1..=200)?;
     let company = match &new.company_name {
@@ -112,8 +115,7 @@ async fn become_builder(
 ) -> Result<(StatusCode, Json<Value>)> {
     let name = input::text("/displayName", &profile.display_name, 1..=200)?;
     let mut tx = host.db.write().await?;
-    let builder =
-        accounts::become_builder(&mut tx, &host.clock, identity.user_id, &name).await?;
+    let builder = accounts::become_builder(&mut tx, &host.clock, identity.user_id, &name).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(json!(builder))))
 }

@@ -12,10 +12,7 @@ use crate::{
     host::Host,
     id::{EventId, SessionId},
     sandbox::REPLY_BYTES,
-    sessions::{
-        self, Replied, ReplyKey, Session, Speaker, drafts, lines, log,
-        log::Entry,
-    },
+    sessions::{self, Replied, ReplyKey, Session, Speaker, drafts, lines, log, log::Entry},
     work::lane::announce,
 };
 use axum::{
@@ -135,8 +132,7 @@ async fn piece(host: &Host, session: &Session, stream: &str, reply: &Reply) -> R
         input::content(&draft.content, REPLY_BYTES)?;
         drafts::delete(&mut tx, session.id, stream).await?;
         let (id, text) = (draft.message_id, draft.content.as_str());
-        let replied =
-            sessions::reply(&mut tx, clock, session.id, Speaker::Token, id, text, None);
+        let replied = sessions::reply(&mut tx, clock, session.id, Speaker::Token, id, text, None);
         Some(replied.await?)
     } else {
         None
@@ -174,9 +170,7 @@ fn stored(host: &Host, replied: Replied) -> Result<Response> {
             Ok((StatusCode::CREATED, Json(entry.json())).into_response())
         }
         Replied::Before(entry) => Ok((StatusCode::CREATED, Json(entry.json())).into_response()),
-        Replied::Ended | Replied::Superseded => {
-            Err(Error::unauthenticated("the session is over"))
-        }
+        Replied::Ended | Replied::Superseded => Err(Error::unauthenticated("the session is over")),
     }
 }
 
@@ -184,7 +178,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<ReplyKey>> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let value = value.to_str().ok().filter(|key| (1..=NAME_BYTES).contains(&key.len()));
     let Some(key) = value else {
-        let detail = format!("Idempotency-Key must have 1 to {NAME_BYTES} visible ASCII characters");
+        let detail =
+            format!("Idempotency-Key must have 1 to {NAME_BYTES} visible ASCII characters");
         return Err(Error::new(Kind::Invalid, "invalid_header", detail));
     };
     Ok(Some(ReplyKey { text: format!("key:{key}"), maybe_used: true }))

@@ -83,19 +83,22 @@ async fn create(
     // A component that asks for another try gets one; a webhook agent only when its
     // builder says that it knows how to tell a repetition.
     let policy = if new.delivery == "component" { "standard" } else { "none" };
-    let listing = checked(&host, Listing {
-        name: new.name,
-        description: new.description,
-        logo_emoji: new.logo_emoji,
-        themes: new.themes,
-        tools: new.tools,
-        capabilities: new.capabilities,
-        price_cents_per_hour: new.price_cents_per_hour,
-        max_sessions: new.max_sessions,
-        delivery: new.delivery,
-        retry_policy: new.retry_policy.unwrap_or_else(|| policy.into()),
-        webhook_url: new.webhook_url,
-    })?;
+    let listing = checked(
+        &host,
+        Listing {
+            name: new.name,
+            description: new.description,
+            logo_emoji: new.logo_emoji,
+            themes: new.themes,
+            tools: new.tools,
+            capabilities: new.capabilities,
+            price_cents_per_hour: new.price_cents_per_hour,
+            max_sessions: new.max_sessions,
+            delivery: new.delivery,
+            retry_policy: new.retry_policy.unwrap_or_else(|| policy.into()),
+            webhook_url: new.webhook_url,
+        },
+    )?;
     let id: AgentId = host.clock.id();
     let secret = (listing.delivery == "webhook").then(|| webhook::new_secret(&host.clock));
     let place = work::lane::secret_place(id);
@@ -140,19 +143,22 @@ async fn change(
 ) -> Result<Json<Value>> {
     let mut tx = host.db.write().await?;
     let old = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
-    let listing = checked(&host, Listing {
-        name: change.name.unwrap_or(old.name),
-        description: change.description.unwrap_or(old.description),
-        logo_emoji: change.logo_emoji.unwrap_or(old.logo_emoji),
-        themes: change.themes.unwrap_or(old.themes),
-        tools: change.tools.unwrap_or(old.tools),
-        capabilities: change.capabilities.unwrap_or(old.capabilities),
-        price_cents_per_hour: change.price_cents_per_hour.unwrap_or(old.price_cents_per_hour),
-        max_sessions: change.max_sessions.unwrap_or(old.max_sessions),
-        delivery: old.delivery,
-        retry_policy: change.retry_policy.unwrap_or(old.retry_policy),
-        webhook_url: change.webhook_url.unwrap_or(old.webhook_url),
-    })?;
+    let listing = checked(
+        &host,
+        Listing {
+            name: change.name.unwrap_or(old.name),
+            description: change.description.unwrap_or(old.description),
+            logo_emoji: change.logo_emoji.unwrap_or(old.logo_emoji),
+            themes: change.themes.unwrap_or(old.themes),
+            tools: change.tools.unwrap_or(old.tools),
+            capabilities: change.capabilities.unwrap_or(old.capabilities),
+            price_cents_per_hour: change.price_cents_per_hour.unwrap_or(old.price_cents_per_hour),
+            max_sessions: change.max_sessions.unwrap_or(old.max_sessions),
+            delivery: old.delivery,
+            retry_policy: change.retry_policy.unwrap_or(old.retry_policy),
+            webhook_url: change.webhook_url.unwrap_or(old.webhook_url),
+        },
+    )?;
     if old.status == "active" && listing.delivery == "webhook" && listing.webhook_url.is_none() {
         let detail = "a published template needs its webhookUrl; unpublish it first";
         return Err(Error::conflict("agent_published", detail));
@@ -224,7 +230,10 @@ fn checked(host: &Host, mut listing: Listing) -> Result<Listing> {
     }
     if let Some(url) = &listing.webhook_url {
         if listing.delivery == "component" {
-            return Err(Error::field("/webhookUrl", "is for webhook agents; this one is a component"));
+            return Err(Error::field(
+                "/webhookUrl",
+                "is for webhook agents; this one is a component",
+            ));
         }
         listing.webhook_url = Some(host.guard.checked("/webhookUrl", url)?.to_string());
     }

@@ -25,7 +25,9 @@ impl FromRequestParts<Host> for Caller {
             .ok_or_else(|| Error::unauthenticated("send your token as Authorization: Bearer …"))?;
         let mut tx = host.db.read().await?;
         let found = accounts::identify(&mut tx, token, host.clock.now()).await?;
-        found.map(Self).ok_or_else(|| Error::unauthenticated("the token is not (or no longer) good"))
+        found
+            .map(Self)
+            .ok_or_else(|| Error::unauthenticated("the token is not (or no longer) good"))
     }
 }
 

@@ -46,11 +46,7 @@ async fn list(
     Ok(page::answer(found, limit, |template| template.id.to_string(), listed))
 }
 
-async fn show(
-    State(host): State<Host>,
-    _: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<Value>> {
+async fn show(State(host): State<Host>, _: Caller, Path(id): Path<String>) -> Result<Json<Value>> {
     let id = input::id(&id, "agent")?;
     let mut tx = host.db.read().await?;
     let found = catalog::find(&mut tx, id).await?.filter(|template| template.status == "active");

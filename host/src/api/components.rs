@@ -235,7 +235,8 @@ async fn logs(
             entry
         })
     });
-    let entries = entries.filter(|entry| level.is_none() || entry["level"].as_str() == level.as_deref());
+    let entries =
+        entries.filter(|entry| level.is_none() || entry["level"].as_str() == level.as_deref());
     let data: Vec<_> = entries.collect();
     Ok(Json(json!({ "data": data, "nextCursor": next })))
 }

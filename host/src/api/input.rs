@@ -34,7 +34,11 @@ impl<T: DeserializeOwned> FromRequest<Host> for Body<T> {
 pub(super) async fn bytes(request: Request, host: &Host, most: usize) -> Result<Bytes> {
     Bytes::from_request(request, host).await.map_err(|rejected| {
         if rejected.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-            return Error::new(Kind::TooLarge, "body_too_large", format!("the body is larger than {most} bytes"));
+            return Error::new(
+                Kind::TooLarge,
+                "body_too_large",
+                format!("the body is larger than {most} bytes"),
+            );
         }
         Error::new(Kind::Invalid, "body_incomplete", "the body broke off")
     })
@@ -51,7 +55,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         Error::new(Kind::Invalid, "not_json", format!("the body is not JSON: {detail}"))
     })?;
     let rest = json.end();
-    rest.map_err(|error| Error::new(Kind::Invalid, "not_json", format!("the body is not JSON: {error}")))?;
+    rest.map_err(|error| {
+        Error::new(Kind::Invalid, "not_json", format!("the body is not JSON: {error}"))
+    })?;
     Ok(value)
 }
 
@@ -62,7 +68,9 @@ fn pointer(path: &serde_path_to_error::Path, detail: &str) -> String {
     for segment in path {
         match segment {
             Segment::Seq { index } => pointer += &format!("/{index}"),
-            Segment::Map { key } => pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => {
+                pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+            }
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }

@@ -51,9 +51,8 @@ pub(super) async fn wrap(State(host): State<Host>, request: Request, next: Next)
     // The path only: a query may hold a ticket.
     let what = format!("{} {}", request.method(), request.uri().path());
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let mut response = answered.unwrap_or_else(|_| {
-        Error::internal(anyhow::anyhow!("a handler panicked")).into_response()
-    });
+    let mut response = answered
+        .unwrap_or_else(|_| Error::internal(anyhow::anyhow!("a handler panicked")).into_response());
     if let Some(error) = response.extensions_mut().remove::<Arc<Error>>() {
         if let Some(cause) = &error.cause {
             tracing::error!(request.id = %id, %what, cause = %format!("{cause:#}"), "request failed");

@@ -55,8 +55,7 @@ async fn open(
     }
     let lease = Lease::new(&host.clock);
     let (company, member) = (caller.company_id, caller.member_id);
-    let opened =
-        sessions::open(&mut tx, &host.clock, &template, company, member, lease).await?;
+    let opened = sessions::open(&mut tx, &host.clock, &template, company, member, lease).await?;
     tx.commit().await?;
     let (session, told) = opened;
     work::lane::told(&host, told, lease.claim);

@@ -98,7 +98,9 @@ async fn admitted(
     if let Some(ticket) = ticket {
         let mut tx = host.db.write().await?;
         if !tickets::redeem(&mut tx, &host.clock, id, ticket).await? {
-            return Err(Error::unauthenticated("the ticket is used, too old, or for another session"));
+            return Err(Error::unauthenticated(
+                "the ticket is used, too old, or for another session",
+            ));
         }
         let session = sessions::find(&mut tx, id).await?;
         tx.commit().await?;
@@ -171,7 +173,9 @@ impl Reader {
             };
             match signal {
                 Signal::Passing(line) => self.send(line).await?,
-                Signal::Entry { seq, line } if seq == self.last + 1 => self.entry(seq, line).await?,
+                Signal::Entry { seq, line } if seq == self.last + 1 => {
+                    self.entry(seq, line).await?
+                }
                 Signal::Entry { seq, .. } if seq <= self.last => {}
                 Signal::Entry { .. } | Signal::News => self.catch_up().await?,
             }

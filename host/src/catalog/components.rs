@@ -68,7 +68,12 @@ pub async fn begin(
 }
 
 /// Writes down what became of it: ready, or refused with its problems.
-pub async fn conclude(tx: &mut Tx, agent: AgentId, version: i64, report: &Report) -> Result<Version> {
+pub async fn conclude(
+    tx: &mut Tx,
+    agent: AgentId,
+    version: i64,
+    report: &Report,
+) -> Result<Version> {
     let state = if report.problems.is_empty() { "ready" } else { "refused" };
     let concluded = tx.query(
         "UPDATE components SET state = $3, report = $4 WHERE agent_id = $1 AND version = $2
@@ -99,10 +104,16 @@ pub async fn list(
 }
 
 /// New events go to this version from now on; events that run finish on theirs.
-pub async fn activate(tx: &mut Tx, agent: AgentId, version: i64, now: Timestamp) -> Result<Version> {
+pub async fn activate(
+    tx: &mut Tx,
+    agent: AgentId,
+    version: i64,
+    now: Timestamp,
+) -> Result<Version> {
     let found = find(tx, agent, version).await?.ok_or(Error::not_found("version"))?;
     if found.state != "ready" {
-        let detail = format!("version {version} is {}, only a ready one can be activated", found.state);
+        let detail =
+            format!("version {version} is {}, only a ready one can be activated", found.state);
         return Err(Error::conflict("version_not_ready", detail));
     }
     let sql = "UPDATE agents SET active_version = $2, updated_at = $3 WHERE id = $1";

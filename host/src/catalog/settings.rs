@@ -99,7 +99,8 @@ pub async fn secret(tx: &mut Tx, seal: &Key, agent: AgentId, key: &str) -> Resul
 }
 
 async fn rows(tx: &mut Tx, agent: AgentId) -> Result<Vec<Row>> {
-    let sql = "SELECT key, secret, value, updated_at FROM settings WHERE agent_id = $1 ORDER BY key";
+    let sql =
+        "SELECT key, secret, value, updated_at FROM settings WHERE agent_id = $1 ORDER BY key";
     Ok(tx.query(sql).bind(agent).all().await?)
 }
 

@@ -34,7 +34,8 @@ impl Delivery for ToComponent {
 }
 
 fn verdict(receipt: &Receipt) -> Verdict {
-    let failure = |reason: &str| Failure { code: receipt.outcome.as_str(), reason: reason.to_owned() };
+    let failure =
+        |reason: &str| Failure { code: receipt.outcome.as_str(), reason: reason.to_owned() };
     match receipt.outcome {
         Outcome::Ok => Verdict::Delivered,
         Outcome::Retry => Verdict::Later(failure("the agent could not answer now")),

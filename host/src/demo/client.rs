@@ -88,7 +88,11 @@ impl Events {
     }
 
     /// The next event of this type; others are passed to `seen`.
-    pub(super) async fn until(&mut self, kind: &str, mut seen: impl FnMut(&Value)) -> Result<Value> {
+    pub(super) async fn until(
+        &mut self,
+        kind: &str,
+        mut seen: impl FnMut(&Value),
+    ) -> Result<Value> {
         loop {
             let event = self.next().await?;
             if event["type"] == kind {

@@ -78,19 +78,25 @@ async fn component(
     about: &str,
     wasm: &'static [u8],
 ) -> Result<String> {
-    let agent = template(builder, json!({
-        "name": name, "logoEmoji": emoji, "description": about, "delivery": "component",
-        "priceCentsPerHour": 1000,
-    }));
+    let agent = template(
+        builder,
+        json!({
+            "name": name, "logoEmoji": emoji, "description": about, "delivery": "component",
+            "priceCentsPerHour": 1000,
+        }),
+    );
     let agent = agent.await?;
     let version = builder.upload(&format!("/builder/agents/{agent}/components"), wasm).await?;
-    step("upload", &format!(
-        "{name}: {} KB, {} imports, compiled in {} ms to {} KB",
-        wasm.len() / 1024,
-        version["imports"].as_array().map_or(0, Vec::len),
-        version["compile"]["ms"],
-        version["compile"]["codeBytes"].as_u64().unwrap_or(0) / 1024,
-    ));
+    step(
+        "upload",
+        &format!(
+            "{name}: {} KB, {} imports, compiled in {} ms to {} KB",
+            wasm.len() / 1024,
+            version["imports"].as_array().map_or(0, Vec::len),
+            version["compile"]["ms"],
+            version["compile"]["codeBytes"].as_u64().unwrap_or(0) / 1024,
+        ),
+    );
     let number = &version["version"];
     let activate = format!("/builder/agents/{agent}/components/{number}/activate");
     builder.post(&activate, json!({})).await?;
@@ -102,10 +108,13 @@ async fn component(
 /// Starts the builder's server, creates the agent behind it and publishes it.
 async fn hook(builder: &Client, url: &str) -> Result<String> {
     let (address, secret) = webhook::start(url).await?;
-    let made = builder.post("/builder/agents", json!({
-        "name": "Counter", "logoEmoji": "🔢", "description": "Counts your characters.",
-        "delivery": "webhook", "webhookUrl": address, "priceCentsPerHour": 1000,
-    }));
+    let made = builder.post(
+        "/builder/agents",
+        json!({
+            "name": "Counter", "logoEmoji": "🔢", "description": "Counts your characters.",
+            "delivery": "webhook", "webhookUrl": address, "priceCentsPerHour": 1000,
+        }),
+    );
     let made = made.await?;
     let given = made["signingSecret"].as_str().context("no signing secret")?;
     let _ = secret.set(given.to_owned());
@@ -173,15 +182,18 @@ async fn receipts(builder: &Client, agent: &str, session: &str) -> Result<()> {
     }
     for receipt in found["data"].as_array().into_iter().flatten().rev() {
         let calls = receipt["hostCalls"].as_object().into_iter().flat_map(|calls| calls.values());
-        step("receipt", &format!(
-            "{}: {} µs CPU, {} µs in all, {} KiB memory, {} host calls, {}% of memory left",
-            receipt["outcome"].as_str().unwrap_or(""),
-            receipt["cpuMicros"],
-            receipt["wallMicros"],
-            receipt["peakMemoryBytes"].as_u64().unwrap_or(0) / 1024,
-            calls.filter_map(Value::as_u64).sum::<u64>(),
-            receipt["headroom"]["memoryBytes"],
-        ));
+        step(
+            "receipt",
+            &format!(
+                "{}: {} µs CPU, {} µs in all, {} KiB memory, {} host calls, {}% of memory left",
+                receipt["outcome"].as_str().unwrap_or(""),
+                receipt["cpuMicros"],
+                receipt["wallMicros"],
+                receipt["peakMemoryBytes"].as_u64().unwrap_or(0) / 1024,
+                calls.filter_map(Value::as_u64).sum::<u64>(),
+                receipt["headroom"]["memoryBytes"],
+            ),
+        );
     }
     Ok(())
 }
@@ -189,7 +201,14 @@ async fn receipts(builder: &Client, agent: &str, session: &str) -> Result<()> {
 async fn end(client: &Client, session: &str, events: &mut Events) -> Result<()> {
     client.post(&format!("/sessions/{session}/end"), json!({})).await?;
     let ended = events.until("session_ended", |_| ()).await?;
-    step("ended", &format!("by the {}, billed {} cents\n", ended["reason"].as_str().unwrap_or(""), ended["billedCents"]));
+    step(
+        "ended",
+        &format!(
+            "by the {}, billed {} cents\n",
+            ended["reason"].as_str().unwrap_or(""),
+            ended["billedCents"]
+        ),
+    );
     Ok(())
 }
 

@@ -36,11 +36,10 @@ pub(super) async fn start(url: &str) -> Result<(String, Arc<OnceLock<String>>)> 
 async fn hook(State(agent): State<Agent>, headers: HeaderMap, body: String) -> StatusCode {
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let (id, timestamp) = (header("webhook-id"), header("webhook-timestamp"));
-    let expected =
-        agent.secret.get().and_then(|secret| sign(secret, id, timestamp, &body));
-    let fresh = timestamp.parse::<i64>().is_ok_and(|sent| {
-        (Clock::default().now().as_secs() - sent).abs() < 300
-    });
+    let expected = agent.secret.get().and_then(|secret| sign(secret, id, timestamp, &body));
+    let fresh = timestamp
+        .parse::<i64>()
+        .is_ok_and(|sent| (Clock::default().now().as_secs() - sent).abs() < 300);
     if expected.as_deref() != Some(header("webhook-signature")) || !fresh {
         return StatusCode::UNAUTHORIZED;
     }
@@ -58,7 +57,8 @@ async fn answer(agent: &Agent, event: &Value) -> Result<()> {
         return Ok(());
     }
     let said = event["message"]["content"].as_str().unwrap_or_default();
-    let reply = json!({ "content": format!("You wrote {} characters: {said}", said.chars().count()) });
+    let reply =
+        json!({ "content": format!("You wrote {} characters: {said}", said.chars().count()) });
     let call = agent.http.post(format!("{}/agent/{session}/message", agent.url));
     // The event's id makes a repeated answer the same answer.
     let call = call.bearer_auth(token).header("idempotency-key", text("id"));

@@ -46,7 +46,12 @@ pub(super) async fn compile(
     let allowed = Duration::from_millis(limits.compile_millis);
     let output = match tokio::time::timeout(allowed, result).await {
         Ok(output) => output.map_err(|error| format!("the compiler could not be run: {error}"))?,
-        Err(_) => return Err(format!("compiling took longer than compileMillis ({})", allowed.as_millis())),
+        Err(_) => {
+            return Err(format!(
+                "compiling took longer than compileMillis ({})",
+                allowed.as_millis()
+            ));
+        }
     };
     if !output.status.success() {
         return Err(complaint(&output, limits));
@@ -87,8 +92,14 @@ fn complaint(output: &std::process::Output, limits: &Limits) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     let said: String = said.trim().chars().take(COMPLAINT_BYTES).collect();
     match output.status.signal() {
-        Some(signal) if signal == rustix::process::Signal::XCPU.as_raw() || signal == rustix::process::Signal::KILL.as_raw() => {
-            format!("compiling took more than compileMillis ({}) of CPU time", limits.compile_millis)
+        Some(signal)
+            if signal == rustix::process::Signal::XCPU.as_raw()
+                || signal == rustix::process::Signal::KILL.as_raw() =>
+        {
+            format!(
+                "compiling took more than compileMillis ({}) of CPU time",
+                limits.compile_millis
+            )
         }
         Some(_) => format!(
             "compiling needed more than compileMemoryBytes ({})",

@@ -79,7 +79,10 @@ pub fn inspect(upload: &[u8], limits: &Limits) -> Inspection {
         return found;
     }
     if Engine::detect_precompiled(upload).is_some() {
-        found.refuse("body", "is machine code precompiled by Wasmtime; upload the WebAssembly itself");
+        found.refuse(
+            "body",
+            "is machine code precompiled by Wasmtime; upload the WebAssembly itself",
+        );
         return found;
     }
     if Parser::is_core_wasm(upload) {
@@ -89,7 +92,10 @@ pub fn inspect(upload: &[u8], limits: &Limits) -> Inspection {
                 found.warnings.push("a core module; it was wrapped into a component".into());
             }
             Err(why) => {
-                found.refuse("body", format!("is a core module that cannot be wrapped into a component: {why}"));
+                found.refuse(
+                    "body",
+                    format!("is a core module that cannot be wrapped into a component: {why}"),
+                );
                 return found;
             }
         }
@@ -148,7 +154,9 @@ fn walk(bytes: &[u8], found: &mut Inspection, exports: &mut Vec<String>) -> Resu
             Payload::CodeSectionEntry(body) => check_function(body)?,
             Payload::ComponentImportSection(section) if open.len() == 1 => {
                 for import in section.clone() {
-                    found.imports.push(import.map_err(|error| error.to_string())?.name.name.to_owned());
+                    found
+                        .imports
+                        .push(import.map_err(|error| error.to_string())?.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(section) if open.len() == 1 => {
@@ -206,9 +214,15 @@ fn check_names(found: &mut Inspection, exports: &[String]) {
         }
         None => match exports.iter().find(|name| name.starts_with("aiybiz:agent/handler@")) {
             Some(other) => {
-                found.refuse(other, "is exported in a version that this platform does not serve; it serves 0.1");
+                found.refuse(
+                    other,
+                    "is exported in a version that this platform does not serve; it serves 0.1",
+                );
             }
-            None => found.refuse("aiybiz:agent/handler@0.1.0", "must be exported: this is not an agent of the world aiybiz:agent"),
+            None => found.refuse(
+                "aiybiz:agent/handler@0.1.0",
+                "must be exported: this is not an agent of the world aiybiz:agent",
+            ),
         },
     }
 }
@@ -218,7 +232,8 @@ fn metadata(upload: &[u8]) -> serde_json::Value {
         return serde_json::Value::Null;
     };
     let claims = payload.metadata();
-    let text = |value: Option<String>| value.map(|text| text.chars().take(NAME).collect::<String>());
+    let text =
+        |value: Option<String>| value.map(|text| text.chars().take(NAME).collect::<String>());
     serde_json::json!({
         "name": text(claims.name.clone()),
         "version": text(claims.version.as_ref().map(ToString::to_string)),

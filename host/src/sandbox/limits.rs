@@ -107,7 +107,9 @@ impl Limits {
             return Err("memoryBytes is above what a 32-bit memory can have (4 GiB)".into());
         }
         if self.compile_memory_bytes < 256 * MIB {
-            return Err("compileMemoryBytes is below what the compiler itself needs (256 MiB)".into());
+            return Err(
+                "compileMemoryBytes is below what the compiler itself needs (256 MiB)".into()
+            );
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! to the host (`guest::within`). A store that ran out of time is dropped, never
 //! entered again.
 
+use super::world::aiybiz::agent::types::{EndReason, Failure};
 use super::{
     guest::{Facts, Guest, Stop},
     limits::Limits,
@@ -13,7 +14,6 @@ use super::{
     scope::{Message, Scope},
     world::{Agent, AgentPre, exports::aiybiz::agent::handler::Guest as Handler},
 };
-use super::world::aiybiz::agent::types::{EndReason, Failure};
 use futures::FutureExt;
 use std::{
     panic::AssertUnwindSafe,
@@ -133,9 +133,7 @@ async fn deliver(
     let handler: &Handler = agent.aiybiz_agent_handler();
     match event {
         Event::Started => handler.call_on_session_started(store).await,
-        Event::Message(message) => {
-            handler.call_on_message(store, &message.clone().into()).await
-        }
+        Event::Message(message) => handler.call_on_message(store, &message.clone().into()).await,
         Event::Ended(reason) => {
             let reason = match reason {
                 Ended::Closed => EndReason::Closed,
@@ -192,12 +190,17 @@ fn explain(end: &End, guest: &Guest) -> (Outcome, String, Vec<String>) {
         End::Returned(Err(Failure::Permanent(why))) => {
             (Outcome::Refused, format!("the agent cannot handle this event: {why}"))
         }
-        End::OutOfTime => (Outcome::Wall, format!(
-            "not finished after wallMillis ({}), of which {} ms were spent in the agent's own code",
-            guest.limits.wall_millis,
-            guest.cpu().as_millis(),
-        )),
-        End::Panicked => (Outcome::HostError, "the platform failed; this is not the agent's fault".into()),
+        End::OutOfTime => (
+            Outcome::Wall,
+            format!(
+                "not finished after wallMillis ({}), of which {} ms were spent in the agent's own code",
+                guest.limits.wall_millis,
+                guest.cpu().as_millis(),
+            ),
+        ),
+        End::Panicked => {
+            (Outcome::HostError, "the platform failed; this is not the agent's fault".into())
+        }
         End::Failed(error) => return explain_trap(error, guest),
     };
     (outcome, sentence, Vec::new())
@@ -209,26 +212,44 @@ fn explain_trap(error: &wasmtime::Error, guest: &Guest) -> (Outcome, String, Vec
     let root = error.root_cause().to_string();
     let (outcome, sentence) = if let Some(stop) = error.downcast_ref::<Stop>() {
         match stop {
-            Stop::Cpu => (Outcome::Cpu, format!(
-                "stopped after cpuMillis ({}) of its own code; do less per event",
-                limits.cpu_millis
-            )),
+            Stop::Cpu => (
+                Outcome::Cpu,
+                format!(
+                    "stopped after cpuMillis ({}) of its own code; do less per event",
+                    limits.cpu_millis
+                ),
+            ),
             Stop::Budget(name, limit) => {
                 (Outcome::Budget, format!("stopped because {name} ({limit}) was used up"))
             }
             Stop::HostCall(_) | Stop::Superseded => (Outcome::HostError, stop.to_string()),
         }
     } else if guest.limiter.refused {
-        (Outcome::Memory, format!(
-            "it wanted more than memoryBytes ({}) or tableElements ({})",
-            limits.memory_bytes, limits.table_elements
-        ))
+        (
+            Outcome::Memory,
+            format!(
+                "it wanted more than memoryBytes ({}) or tableElements ({})",
+                limits.memory_bytes, limits.table_elements
+            ),
+        )
     } else if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
         || root.contains("handle limit exceeded")
     {
-        (Outcome::Budget, format!("stopped because handles ({}) were used up; drop what is done with", limits.handles))
+        (
+            Outcome::Budget,
+            format!(
+                "stopped because handles ({}) were used up; drop what is done with",
+                limits.handles
+            ),
+        )
     } else if root.contains("allocated for hostcalls") {
-        (Outcome::Budget, format!("one call to the host carried more than hostCallBytes ({})", limits.host_call_bytes))
+        (
+            Outcome::Budget,
+            format!(
+                "one call to the host carried more than hostCallBytes ({})",
+                limits.host_call_bytes
+            ),
+        )
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         (Outcome::Trap, trapped(*trap, &frames))
     } else if error.downcast_ref::<WasmBacktrace>().is_some() {

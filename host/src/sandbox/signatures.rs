@@ -23,7 +23,8 @@ const PACKAGE: &str = "aiybiz:agent/";
 
 /// Is `name` an interface of the world that a guest may import?
 pub(super) fn offers(name: &str) -> bool {
-    let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|n| n.split_once('@')) else {
+    let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|n| n.split_once('@'))
+    else {
         return false;
     };
     version.starts_with("0.1.") && interface != "handler" && find(interface).is_some()
@@ -72,14 +73,23 @@ fn find(interface: &str) -> Option<InterfaceId> {
     all.find(|(_, i)| i.name.as_deref() == Some(interface)).map(|(id, _)| id)
 }
 
-fn compare(theirs: &Resolve, item: &WorldItem, ours: InterfaceId, name: &str, side: Side) -> Vec<Problem> {
+fn compare(
+    theirs: &Resolve,
+    item: &WorldItem,
+    ours: InterfaceId,
+    name: &str,
+    side: Side,
+) -> Vec<Problem> {
     let WorldItem::Interface { id, .. } = item else { return Vec::new() };
     let (guest, host) = (&theirs.interfaces[*id].functions, &OFFERED.interfaces[ours].functions);
     let mut found = Vec::new();
     for (function, has) in guest {
         match host.get(function) {
             None if side == Side::Import => {
-                found.push(problem(&format!("{name}#{function}"), "is imported, but the platform does not offer it"));
+                found.push(problem(
+                    &format!("{name}#{function}"),
+                    "is imported, but the platform does not offer it",
+                ));
             }
             None => {}
             Some(want) => {
@@ -105,8 +115,11 @@ fn problem(pointer: &str, detail: &str) -> Problem {
 
 /// `func(id: string, offset: u64) -> result<own reader, variant{not-found, …}>`
 fn signature(resolve: &Resolve, function: &Function) -> String {
-    let params: Vec<_> =
-        function.params.iter().map(|param| format!("{}: {}", param.name, text(resolve, &param.ty))).collect();
+    let params: Vec<_> = function
+        .params
+        .iter()
+        .map(|param| format!("{}: {}", param.name, text(resolve, &param.ty)))
+        .collect();
     let kind = if function.kind.is_async() { "async func" } else { "func" };
     let result = function.result.as_ref().map(|ty| format!(" -> {}", text(resolve, ty)));
     format!("{kind}({}){}", params.join(", "), result.unwrap_or_default())
@@ -132,14 +145,19 @@ fn defined(resolve: &Resolve, id: TypeId) -> String {
         TypeDefKind::Type(ty) => text(resolve, ty),
         TypeDefKind::List(ty) => format!("list<{}>", text(resolve, ty)),
         TypeDefKind::Option(ty) => format!("option<{}>", text(resolve, ty)),
-        TypeDefKind::Result(result) => format!("result<{}, {}>", optional(&result.ok), optional(&result.err)),
+        TypeDefKind::Result(result) => {
+            format!("result<{}, {}>", optional(&result.ok), optional(&result.err))
+        }
         TypeDefKind::Tuple(tuple) => {
             let parts: Vec<_> = tuple.types.iter().map(|ty| text(resolve, ty)).collect();
             format!("tuple<{}>", parts.join(", "))
         }
         TypeDefKind::Record(record) => {
-            let fields: Vec<_> =
-                record.fields.iter().map(|f| format!("{}: {}", f.name, text(resolve, &f.ty))).collect();
+            let fields: Vec<_> = record
+                .fields
+                .iter()
+                .map(|f| format!("{}: {}", f.name, text(resolve, &f.ty)))
+                .collect();
             format!("record{{{}}}", fields.join(", "))
         }
         TypeDefKind::Variant(variant) => {

@@ -4,7 +4,8 @@ use super::{retry, scope::Live};
 use crate::{
     bus::Signal,
     delivery::{
-        Delivery, Failure, Parcel, Report, Verdict, What, component::ToComponent, webhook::ToWebhook,
+        Delivery, Failure, Parcel, Report, Verdict, What, component::ToComponent,
+        webhook::ToWebhook,
     },
     error::{Error, Result},
     host::Host,
@@ -114,7 +115,10 @@ impl Driver {
             Err(error) => {
                 tracing::error!(%error, session = %self.session, "no way to the agent");
                 let reason = "the platform could not reach the agent".into();
-                Report { verdict: Verdict::Later(Failure { code: "host_error", reason }), receipt: None }
+                Report {
+                    verdict: Verdict::Later(Failure { code: "host_error", reason }),
+                    receipt: None,
+                }
             }
         }
     }
@@ -148,7 +152,8 @@ impl Driver {
 
     async fn component(&self, target: &Target) -> Result<ToComponent> {
         let sandbox = Arc::clone(&self.host.sandbox);
-        let missing = || Error::internal(anyhow::anyhow!("agent {} has no component", target.agent_id));
+        let missing =
+            || Error::internal(anyhow::anyhow!("agent {} has no component", target.agent_id));
         let sha256 = target.sha256.as_deref().ok_or_else(missing)?;
         let key = upload_key(sha256);
         let component = sandbox.load(sha256, self.host.objects.get(&key)).await?;
@@ -156,7 +161,8 @@ impl Driver {
     }
 
     fn webhook(&self, target: &Target) -> Result<ToWebhook> {
-        let missing = || Error::internal(anyhow::anyhow!("agent {} has no webhook", target.agent_id));
+        let missing =
+            || Error::internal(anyhow::anyhow!("agent {} has no webhook", target.agent_id));
         let url = target.webhook_url.as_deref().ok_or_else(missing)?;
         let sealed = target.webhook_secret.as_deref().ok_or_else(missing)?;
         let secret = self.host.key.open(&secret_place(target.agent_id), sealed)?;
@@ -172,7 +178,8 @@ impl Driver {
 
     /// Writes down how it went, all in one transaction, and then tells of it.
     async fn conclude(&self, target: &Target, due: &Due, report: Report) -> Result<Next> {
-        let platform_failed = report.receipt.as_ref().is_some_and(|r| r.outcome == Outcome::HostError);
+        let platform_failed =
+            report.receipt.as_ref().is_some_and(|r| r.outcome == Outcome::HostError);
         let retried = target.retry_policy == "standard" || platform_failed;
         let attempt = u32::try_from(due.attempt).unwrap_or(u32::MAX);
         let delay = match &report.verdict {

@@ -1,6 +1,7 @@
 //! What a component may reach of the session whose event it handles.
 
 use super::lane;
+use crate::catalog::settings;
 use crate::{
     bus::Signal,
     error::Error,
@@ -11,7 +12,6 @@ use crate::{
     sandbox::{Answer, Denied, Draft, File, Message, Scope, State},
     sessions::{self, Replied, ReplyKey, Speaker, lines, log, log::New, memory},
 };
-use crate::catalog::settings;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::json;
@@ -35,10 +35,8 @@ pub(super) struct Live {
 #[async_trait]
 impl Scope for Live {
     async fn reply(&self, ordinal: u64, id: EventId, content: String) -> Answer<EventId> {
-        let key = ReplyKey {
-            text: format!("{}:{ordinal}", self.event),
-            maybe_used: !self.first_try,
-        };
+        let key =
+            ReplyKey { text: format!("{}:{ordinal}", self.event), maybe_used: !self.first_try };
         let replied = async {
             let mut tx = self.host.db.write().await?;
             let (clock, speaker) = (&self.host.clock, Speaker::Lane(self.claim));
@@ -241,4 +239,3 @@ fn unavailable(error: Error) -> Denied {
     tracing::error!(%error, "a component's call could not be answered");
     Denied::Unavailable("the platform could not do this now".into())
 }
-

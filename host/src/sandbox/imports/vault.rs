@@ -50,17 +50,15 @@ impl state::Host for Guest {
 
     async fn keys(&mut self, prefix: String) -> Result<Result<Vec<String>, StateError>> {
         self.call("state.keys")?;
-        Ok(self.loaded_state("state.keys").await?.map(|state| {
-            state.keys().filter(|key| key.starts_with(&prefix)).cloned().collect()
-        }))
+        Ok(self
+            .loaded_state("state.keys")
+            .await?
+            .map(|state| state.keys().filter(|key| key.starts_with(&prefix)).cloned().collect()))
     }
 }
 
 impl Guest {
-    async fn loaded_state(
-        &mut self,
-        name: &'static str,
-    ) -> Result<Result<&mut State, StateError>> {
+    async fn loaded_state(&mut self, name: &'static str) -> Result<Result<&mut State, StateError>> {
         if self.state.is_none() {
             let scope = self.scope.clone();
             match within(self.limits.host_call(), name, scope.state()).await? {

@@ -1,0 +1,154 @@
+//! What the tests speak: a running platform on a database of its own, people who
+//! use it, agents that answer, and the stream they hear each other on.
+//!
+//! [`both_engines!`] runs a test on SQLite and on PostgreSQL. The clock of a
+//! [`Platform`] can be moved; nothing here sleeps to wait for something to be up.
+
+#![expect(dead_code, reason = "every theme uses another part of it")]
+
+pub mod guests;
+pub mod people;
+pub mod postgres;
+pub mod process;
+pub mod stream;
+pub mod webhook;
+
+use aiybiz_host::{
+    clock::Clock,
+    config::{Config, Flags},
+    host::Host,
+    sandbox::Limits,
+    serve,
+};
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+pub use people::Person;
+pub use serde_json::{Value, json};
+pub use stream::Events;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes of one test two: `name::sqlite` and `name::postgres`.
+#[macro_export]
+macro_rules! both_engines {
+    ($($(#[$attribute:meta])* async fn $name:ident($engine:ident: Engine) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            async fn test($engine: Engine) $body
+
+            $(#[$attribute])*
+            #[test]
+            fn sqlite() {
+                $crate::harness::run(test(Engine::Sqlite));
+            }
+
+            $(#[$attribute])*
+            #[test]
+            fn postgres() {
+                if $crate::harness::postgres::available() {
+                    $crate::harness::run(test(Engine::Postgres));
+                }
+            }
+        }
+    )*};
+}
+
+/// Runs a test on a runtime of its own.
+pub fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(test);
+    runtime.shutdown_background();
+}
+
+/// A place for one platform's data; gone when dropped.
+pub struct Place {
+    pub folder: TempDir,
+    pub database_url: String,
+}
+
+impl Place {
+    pub async fn new(engine: Engine) -> Self {
+        let folder = tempfile::Builder::new().prefix("aiybiz-test-").tempdir().expect("a folder");
+        let database_url = match engine {
+            Engine::Sqlite => format!("sqlite:{}/test.db", folder.path().display()),
+            Engine::Postgres => postgres::fresh_database().await,
+        };
+        Self { folder, database_url }
+    }
+
+    pub fn flags(&self) -> Flags {
+        Flags {
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            data_dir: Some(self.folder.path().join("data")),
+            database_url: Some(self.database_url.clone()),
+            webhook_allow: Some(vec!["127.0.0.0/8".parse().expect("a network")]),
+            ..Flags::default()
+        }
+    }
+}
+
+/// The program under test, which is also its own compile worker.
+pub fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_aiybiz").into()
+}
+
+/// A platform that runs in this process and serves on a real port.
+pub struct Platform {
+    pub url: String,
+    pub host: Host,
+    pub clock: Clock,
+    pub place: Place,
+}
+
+impl Platform {
+    pub async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, |_| ()).await
+    }
+
+    /// With other limits than the defaults.
+    pub async fn start_with(engine: Engine, change: impl FnOnce(&mut Limits)) -> Self {
+        let place = Place::new(engine).await;
+        let mut config = Config::load(place.flags()).expect("sensible settings");
+        change(&mut config.limits);
+        Self::open(place, config).await
+    }
+
+    async fn open(place: Place, config: Config) -> Self {
+        let clock = Clock::default();
+        let listener = serve::listen(config.listen).await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let host = Host::open(config, clock.clone(), program()).await.expect("a host");
+        let stopping = host.stopping.clone();
+        let served = serve::until(host.clone(), listener, stopping.cancelled_owned());
+        tokio::spawn(async move { served.await.expect("it serves") });
+        Self { url, host, clock, place }
+    }
+
+    /// Someone who has signed up, with a company of his own.
+    pub async fn person(&self, name: &str) -> Person {
+        Person::sign_up(&self.url, name).await
+    }
+
+    /// Someone who has also become a builder.
+    pub async fn builder(&self, name: &str) -> Person {
+        let person = self.person(name).await;
+        person.post("/builder", json!({ "displayName": name })).await.created();
+        person
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.host.stopping.cancel();
+    }
+}

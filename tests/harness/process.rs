@@ -1,0 +1,61 @@
+//! The real program in a process of its own, to be killed.
+
+use super::{Place, program};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+pub struct Process {
+    pub url: String,
+    child: Child,
+}
+
+impl Process {
+    /// Starts `aiybiz serve` on a free port and waits until it listens.
+    pub fn serve(place: &Place) -> Self {
+        let mut child = command(place).arg("serve").spawn().expect("the program");
+        let mut line = String::new();
+        let said = child.stdout.as_mut().expect("a pipe");
+        BufReader::new(said).read_line(&mut line).expect("a line");
+        let url = line.trim().strip_prefix("listening on ").expect("where it listens");
+        Self { url: url.to_owned(), child }
+    }
+
+    /// kill -9: no chance to tidy up.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it was alive");
+        self.child.wait().expect("it is dead");
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to stop; returns how it ended.
+    pub fn terminate(mut self) -> std::process::ExitStatus {
+        let stopped = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(stopped.expect("kill").success());
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program with the flags for this place.
+pub fn command(place: &Place) -> Command {
+    let mut command = Command::new(program());
+    command
+        .args(["--listen", "127.0.0.1:0", "--webhook-allow", "127.0.0.0/8"])
+        .args(["--database-url", &place.database_url])
+        .arg("--data-dir")
+        .arg(place.folder.path().join("data"))
+        .env("RUST_LOG", "error")
+        .stdout(Stdio::piped());
+    command
+}
