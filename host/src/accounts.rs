@@ -20,7 +20,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 /// How long a sign-in lasts.
-const TOKEN_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+const TOKEN_LIFE: Duration = Duration::from_hours(30 * 24);
 
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]

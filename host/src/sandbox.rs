@@ -80,10 +80,10 @@ pub struct Config {
 
 pub struct Sandbox {
     engine: Engine,
-    linker: Linker<Guest>,
+    linker: Arc<Linker<Guest>>,
     limits: Arc<Limits>,
     worker: PathBuf,
-    artifacts: Artifacts,
+    artifacts: Arc<Artifacts>,
     ready: DashMap<String, Arc<Component>>,
     uses: AtomicU64,
     compiles: Semaphore,
@@ -112,7 +112,7 @@ impl Sandbox {
     /// Blocks while the pool is reserved; call it at start.
     pub fn open(config: Config) -> Result<Self> {
         let engine = engine::serving(&config.limits).map_err(internal)?;
-        let linker = linker(&engine).map_err(internal)?;
+        let linker = Arc::new(linker(&engine).map_err(internal)?);
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("guest")
@@ -120,7 +120,7 @@ impl Sandbox {
             .build()?;
         let total = usize::try_from(config.limits.concurrent_events_total).unwrap_or(usize::MAX);
         Ok(Self {
-            artifacts: Artifacts::open(config.folder, config.key)?,
+            artifacts: Arc::new(Artifacts::open(config.folder, config.key)?),
             linker,
             engine,
             worker: config.worker,
@@ -225,7 +225,10 @@ impl Sandbox {
         let _gone = RemoveOnDrop(&draft);
         let compiled = compile::compile(&self.worker, &self.limits, component, &draft).await;
         if compiled.is_ok() {
-            self.artifacts.keep(&self.engine, sha256, &draft)?;
+            let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engine.clone());
+            let (name, path) = (sha256.to_owned(), draft.clone());
+            let kept = tokio::task::spawn_blocking(move || artifacts.keep(&engine, &name, &path));
+            kept.await.map_err(Error::internal)??;
             self.ready.remove(sha256);
         }
         Ok(compiled)
@@ -252,8 +255,14 @@ impl Sandbox {
             component.used.store(now, Ordering::Relaxed);
             return Ok(Some(Arc::clone(&component)));
         }
-        let Some(component) = self.artifacts.load(&self.engine, sha256) else { return Ok(None) };
-        let pre = self.linker.instantiate_pre(&component).and_then(AgentPre::new);
+        // Reading some 40 MB and linking: not for a thread that serves requests.
+        let (artifacts, linker) = (Arc::clone(&self.artifacts), Arc::clone(&self.linker));
+        let (engine, name) = (self.engine.clone(), sha256.to_owned());
+        let loading = tokio::task::spawn_blocking(move || {
+            let component = artifacts.load(&engine, &name)?;
+            Some(linker.instantiate_pre(&component).and_then(AgentPre::new))
+        });
+        let Some(pre) = loading.await.map_err(Error::internal)? else { return Ok(None) };
         let pre = pre.map_err(internal)?;
         let used = AtomicU64::new(now);
         let component = Arc::new(Component { sha256: sha256.to_owned(), pre, used });

@@ -61,23 +61,21 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     Ok(value)
 }
 
-/// Where it is; for an unknown or missing field, with the field's own name.
+/// Where it is; for a missing field, with the field's own name.
 fn pointer(path: &serde_path_to_error::Path, detail: &str) -> String {
     use serde_path_to_error::Segment;
-    let mut pointer = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => pointer += &format!("/{index}"),
-            Segment::Map { key } => {
-                pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1"))
-            }
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
-    }
+    let mut names: Vec<String> = path
+        .iter()
+        .filter_map(|segment| match segment {
+            Segment::Seq { index } => Some(index.to_string()),
+            Segment::Map { key } => Some(key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        })
+        .collect();
     if detail.starts_with("missing field") {
-        pointer += &format!("/{}", detail.split('`').nth(1).unwrap_or_default());
+        names.extend(detail.split('`').nth(1).map(str::to_owned));
     }
-    pointer
+    names.iter().map(|name| format!("/{name}")).collect::<Vec<_>>().concat()
 }
 
 /// Query parameters.

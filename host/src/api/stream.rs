@@ -174,7 +174,7 @@ impl Reader {
             match signal {
                 Signal::Passing(line) => self.send(line).await?,
                 Signal::Entry { seq, line } if seq == self.last + 1 => {
-                    self.entry(seq, line).await?
+                    self.entry(seq, line).await?;
                 }
                 Signal::Entry { seq, .. } if seq <= self.last => {}
                 Signal::Entry { .. } | Signal::News => self.catch_up().await?,

@@ -2,6 +2,8 @@
 //! (too many end the event), then answered by the event's `Scope` within a time
 //! limit; what the scope denies becomes the interface's own error.
 
+#![expect(unreachable_pub, reason = "the generated bindings re-export the resources")]
+
 pub(super) mod files;
 pub(super) mod logging;
 pub(super) mod session;

@@ -110,6 +110,7 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
 }
 
 /// Keeps the time that is spent in guest code.
+#[expect(clippy::unnecessary_wraps, reason = "Wasmtime's signature of a call hook")]
 fn account(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> Result<()> {
     let guest = store.data_mut();
     match hook {

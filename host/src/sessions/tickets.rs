@@ -5,7 +5,7 @@ use crate::{clock::Clock, error::Result, id::SessionId, seal, storage::Tx};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::time::Duration;
 
-pub const LIFE: Duration = Duration::from_secs(60);
+pub const LIFE: Duration = Duration::from_mins(1);
 
 pub async fn issue(tx: &mut Tx, clock: &Clock, session: SessionId) -> Result<String> {
     let ticket = BASE64_URL_SAFE_NO_PAD.encode(clock.random::<24>());

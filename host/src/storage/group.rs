@@ -169,7 +169,7 @@ impl State {
         if result.is_err() {
             let _ = self.execute("ROLLBACK").await;
         }
-        let told = result.as_ref().map(|()| ()).map_err(ToString::to_string);
+        let told = result.as_ref().copied().map_err(ToString::to_string);
         let _ = batch.0.set(told);
         result
     }

@@ -34,8 +34,8 @@ impl Guest {
     /// Adds an entry to the event's log if there is room.
     pub(crate) fn note(&mut self, level: &str, message: String, fields: Vec<(String, String)>) {
         let mut room = ENTRY_BYTES;
-        let message = cut(message, &mut room);
-        let fields = fields.into_iter().map(|(k, v)| (cut(k, &mut room), cut(v, &mut room)));
+        let message = cut(&message, &mut room);
+        let fields = fields.into_iter().map(|(k, v)| (cut(&k, &mut room), cut(&v, &mut room)));
         let entry = LogEntry { level: level.to_owned(), message, fields: fields.collect() };
         // An empty entry is not free either.
         let size = (ENTRY_BYTES - room + 16) as u64;
@@ -49,7 +49,7 @@ impl Guest {
 
 /// As much of the text as there is room for, without control characters: a log
 /// line must not be able to draw on an operator's terminal.
-fn cut(text: String, room: &mut usize) -> String {
+fn cut(text: &str, room: &mut usize) -> String {
     let mut kept = String::with_capacity(text.len().min(*room));
     for c in text.chars() {
         let c = if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
