@@ -3,5 +3,7 @@
 
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
+mod crash;
 mod harness;
+mod lanes;
 mod path;

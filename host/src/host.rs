@@ -7,15 +7,21 @@ use crate::{
     clock::Clock,
     config::Config,
     id::SessionId,
-    net::Guard,
+    net::{self, Guard},
     objects::Objects,
     sandbox::{self, Sandbox},
     seal::Key,
+    sessions::lane::{Lease, NodeKey},
     storage::Db,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -31,6 +37,9 @@ pub struct Host {
     pub key: Key,
     pub passwords: Passwords,
     pub config: Arc<Config>,
+    pub node: NodeKey,
+    /// Held for as long as this process lives: the data folder is its own.
+    pub folder: Arc<File>,
     /// Work that must end before the process does.
     pub tasks: TaskTracker,
     /// Says "begin nothing new".
@@ -42,10 +51,10 @@ pub struct Host {
 impl Host {
     /// Opens all there is. `worker` is the program that compiles uploads.
     pub async fn open(config: Config, clock: Clock, worker: PathBuf) -> Result<Self> {
-        // A second Host in one process finds it installed; that is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        net::choose_cryptography();
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("data folder {}", config.data_dir.display()))?;
+        let (node, folder) = own(&config.data_dir, &clock)?;
         let key = Key::new(config.secret(clock.random())?);
         let db = Db::open(&config.database_url).await.context("database")?;
         let objects = Objects::local(&config.storage_url).context("object store")?;
@@ -69,6 +78,8 @@ impl Host {
             key,
             passwords: Passwords::new()?,
             config: Arc::new(config),
+            node,
+            folder: Arc::new(folder),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             due: Arc::default(),
@@ -81,10 +92,35 @@ impl Host {
         Ok(host)
     }
 
+    /// A claim on a lane, about to be made.
+    pub fn lease(&self) -> Lease {
+        Lease::new(&self.clock, self.node)
+    }
+
     /// The token by which a session's agent is known. It is derived from the
     /// platform's key, so it need not be stored anywhere.
     pub fn agent_token(&self, session: SessionId) -> String {
         let tag = self.key.tag("agent token", &[session.0.as_bytes()]);
         format!("aat_{}", BASE64_URL_SAFE_NO_PAD.encode(tag))
     }
+}
+
+/// Takes the data folder for this process alone, and reads (the first time: makes)
+/// the name under which it drives lanes.
+fn own(folder: &Path, clock: &Clock) -> Result<(NodeKey, File)> {
+    let path = folder.join("node");
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
+    let mut file = options.open(&path).with_context(|| path.display().to_string())?;
+    if file.try_lock().is_err() {
+        bail!("another aiybiz serves from the data folder {}", folder.display());
+    }
+    let mut key = [0; 8];
+    if file.metadata()?.len() == 8 {
+        file.read_exact(&mut key)?;
+    } else {
+        key = clock.random();
+        file.write_all(&key)?;
+        file.sync_all()?;
+    }
+    Ok((NodeKey(key), file))
 }

@@ -125,6 +125,12 @@ impl Guard {
     }
 }
 
+/// Chooses the cryptography behind TLS, for the whole process. Call it before any
+/// client is built; the second time it does nothing.
+pub fn choose_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();

@@ -25,6 +25,9 @@ const LANES: usize = 10_000;
 pub fn start(host: &Host) {
     let worker = host.clone();
     host.tasks.spawn(async move {
+        if let Err(error) = pick_up(&worker).await {
+            tracing::error!(%error, "cannot pick up what the last process left; it will be due soon");
+        }
         while !worker.stopping.is_cancelled() {
             let taken = match take(&worker).await {
                 Ok(taken) => taken,
@@ -44,13 +47,24 @@ pub fn start(host: &Host) {
     });
 }
 
+/// What the process before this one was at when it died is due now.
+async fn pick_up(host: &Host) -> crate::error::Result<()> {
+    let mut tx = host.db.write().await?;
+    let left = sessions::lane::release_all(&mut tx, host.node).await?;
+    tx.commit().await?;
+    if left > 0 {
+        tracing::info!(lanes = left, "picking up where the last process left off");
+    }
+    Ok(())
+}
+
 /// Takes over what is due and says how much that was.
 async fn take(host: &Host) -> crate::error::Result<usize> {
     if host.tasks.len() >= LANES {
         return Ok(0);
     }
     let mut tx = host.db.write().await?;
-    let claimed = sessions::lane::claim_due(&mut tx, &host.clock, BATCH).await?;
+    let claimed = sessions::lane::claim_due(&mut tx, &host.clock, host.node, BATCH).await?;
     if claimed.is_empty() {
         return Ok(0);
     }

@@ -61,6 +61,7 @@ macro_rules! both_engines {
 
 /// Runs a test on a runtime of its own.
 pub fn run(test: impl Future<Output = ()>) {
+    aiybiz_host::net::choose_cryptography();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

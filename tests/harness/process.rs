@@ -14,7 +14,17 @@ pub struct Process {
 impl Process {
     /// Starts `aiybiz serve` on a free port and waits until it listens.
     pub fn serve(place: &Place) -> Self {
-        let mut child = command(place).arg("serve").spawn().expect("the program");
+        Self::start(command(place, "127.0.0.1:0").arg("serve"))
+    }
+
+    /// Starts it again where it was.
+    pub fn serve_at(place: &Place, url: &str) -> Self {
+        let address = url.strip_prefix("http://").expect("an URL of ours");
+        Self::start(command(place, address).arg("serve"))
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the program");
         let mut line = String::new();
         let said = child.stdout.as_mut().expect("a pipe");
         BufReader::new(said).read_line(&mut line).expect("a line");
@@ -48,10 +58,10 @@ impl Drop for Process {
 }
 
 /// The program with the flags for this place.
-pub fn command(place: &Place) -> Command {
+pub fn command(place: &Place, listen: &str) -> Command {
     let mut command = Command::new(program());
     command
-        .args(["--listen", "127.0.0.1:0", "--webhook-allow", "127.0.0.0/8"])
+        .args(["--listen", listen, "--webhook-allow", "127.0.0.0/8"])
         .args(["--database-url", &place.database_url])
         .arg("--data-dir")
         .arg(place.folder.path().join("data"))

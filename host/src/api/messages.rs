@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::Result,
     host::Host,
-    sessions::{self, MESSAGE_BYTES, lane::Lease, log, log::Entry},
+    sessions::{self, MESSAGE_BYTES, log, log::Entry},
     work,
 };
 use axum::{
@@ -38,7 +38,7 @@ async fn say(
 ) -> Result<(StatusCode, Json<Value>)> {
     let id = input::id(&id, "session")?;
     input::content(&new.content, MESSAGE_BYTES)?;
-    let lease = Lease::new(&host.clock);
+    let lease = host.lease();
     let mut tx = host.db.write().await?;
     let said =
         sessions::say(&mut tx, &host.clock, id, caller.company_id, &new.content, lease).await?;

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     host::Host,
     id::{AgentId, SessionId},
-    sessions::{self, lane::Lease, tickets},
+    sessions::{self, tickets},
     work,
 };
 use axum::{
@@ -53,7 +53,7 @@ async fn open(
     if let Some(blocker) = template.blockers().first() {
         return Err(Error::conflict(blocker.code(), "the agent is not ready to run"));
     }
-    let lease = Lease::new(&host.clock);
+    let lease = host.lease();
     let (company, member) = (caller.company_id, caller.member_id);
     let opened = sessions::open(&mut tx, &host.clock, &template, company, member, lease).await?;
     tx.commit().await?;
@@ -92,7 +92,7 @@ async fn end(
     let id = input::id(&id, "session")?;
     let mut tx = host.db.write().await?;
     sessions::owned_by(&mut tx, id, caller.company_id).await?;
-    let lease = Lease::new(&host.clock);
+    let lease = host.lease();
     let told = sessions::end(&mut tx, &host.clock, id, "client", lease).await?;
     let session = sessions::owned_by(&mut tx, id, caller.company_id).await?;
     tx.commit().await?;

@@ -14,13 +14,19 @@ use crate::{
     timestamp::Timestamp,
 };
 use std::time::Duration;
+use uuid::Uuid;
 
-/// How long a claim is good without being renewed. A crashed driver's lane stands
-/// still for as long.
+/// How long a claim is good without being renewed. The lane of a driver that is
+/// gone for good stands still for as long.
 pub const LEASE: Duration = Duration::from_secs(20);
 
 /// How often a driver renews: three times within a lease.
 pub const RENEW: Duration = Duration::from_secs(6);
+
+/// Names a process that drives lanes, and its successors on the same data folder.
+/// The first half of each of its claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeKey(pub [u8; 8]);
 
 /// A claim about to be made.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +36,26 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub fn new(clock: &Clock) -> Self {
-        Self { claim: clock.id(), until: clock.now() + LEASE }
+    pub fn new(clock: &Clock, node: NodeKey) -> Self {
+        Self { claim: node.claim(clock.random()), until: clock.now() + LEASE }
     }
+}
+
+impl NodeKey {
+    fn claim(self, rest: [u8; 8]) -> ClaimId {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.0);
+        bytes[8..].copy_from_slice(&rest);
+        ClaimId(Uuid::from_bytes(bytes))
+    }
+}
+
+/// Lets go of every lane that this node's dead predecessor was driving, so that
+/// nobody waits for its claims to run out. Call it before driving anything.
+pub async fn release_all(tx: &mut Tx, node: NodeKey) -> Result<u64> {
+    let sql = "UPDATE sessions SET lane_claim = NULL, lane_until = NULL
+               WHERE lane_claim >= $1 AND lane_claim <= $2";
+    Ok(tx.query(sql).bind(node.claim([0; 8])).bind(node.claim([0xff; 8])).run().await?)
 }
 
 /// What is to be delivered now, and for the how-manieth time.
@@ -47,6 +70,7 @@ pub struct Due {
 pub async fn claim_due(
     tx: &mut Tx,
     clock: &Clock,
+    node: NodeKey,
     limit: i64,
 ) -> Result<Vec<(SessionId, ClaimId)>> {
     let now = clock.now();
@@ -62,7 +86,7 @@ pub async fn claim_due(
         .await?;
     let mut claimed = Vec::with_capacity(due.len());
     for (session,) in due {
-        let lease = Lease::new(clock);
+        let lease = Lease::new(clock, node);
         tx.query("UPDATE sessions SET lane_claim = $2, lane_until = $3 WHERE id = $1")
             .bind(session)
             .bind(lease.claim)

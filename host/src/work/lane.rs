@@ -101,7 +101,7 @@ impl Driver {
     }
 
     fn lease(&self) -> Lease {
-        Lease { claim: self.claim, ..Lease::new(&self.host.clock) }
+        Lease { claim: self.claim, ..self.host.lease() }
     }
 
     async fn deliver(&self, target: &Target, due: &Due) -> Report {
@@ -247,7 +247,7 @@ impl Driver {
             // It may still call `/auth`, until the session's provisioning time-out.
             return Ok((None, None));
         }
-        let lease = Lease::new(clock);
+        let lease = self.host.lease();
         let told = sessions::end(tx, clock, self.session, "agent_failed", lease).await?;
         let Some(told) = told else { return Ok((None, None)) };
         let due = Due { entry: told.entry.clone(), attempt: 1 };

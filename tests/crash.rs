@@ -1,0 +1,190 @@
+//! kill -9 at random moments under load: every message that is in the log is
+//! answered exactly once, in order, and the log has no gap.
+//!
+//! The real program, killed and started again on the same port; clients and the
+//! webhook agent go on as clients and agents do. A client whose request broke off
+//! cannot know whether it was taken, so it says the next thing; what it was told was
+//! taken must be there.
+
+use crate::{
+    both_engines,
+    harness::{
+        Engine, Person, Place, guests, json, people::Id, process::Process, webhook::WebhookAgent,
+    },
+};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// In each of the four runs: two engines, two ways to deliver.
+const KILLS: usize = 50;
+const SESSIONS: usize = 8;
+
+both_engines! {
+    async fn a_component_answers_once_however_often_the_host_dies(engine: Engine) {
+        storm(engine, Kind::Component).await;
+    }
+
+    async fn a_webhook_answers_once_however_often_the_host_dies(engine: Engine) {
+        storm(engine, Kind::Webhook).await;
+    }
+}
+
+enum Kind {
+    Component,
+    Webhook,
+}
+
+async fn storm(engine: Engine, kind: Kind) {
+    let place = Place::new(engine).await;
+    let mut process = Process::serve(&place);
+    let url = process.url.clone();
+    let builder = Person::sign_up(&url, "bea").await;
+    builder.post("/builder", json!({ "displayName": "Bea" })).await.created();
+    let agent = match kind {
+        Kind::Component => builder.publish("Echo", guests::ECHO).await,
+        Kind::Webhook => {
+            let hook = WebhookAgent::echo(&url).await;
+            builder.publish_webhook("Hook", &hook.address, "standard").await.0
+        }
+    };
+    let client = Person::sign_up(&url, "cleo").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut talkers = Vec::new();
+    for _ in 0..SESSIONS {
+        let (session, _) = client.starts(&agent).await;
+        talkers.push(tokio::spawn(talk(client.clone(), session, Arc::clone(&stop))));
+    }
+    for kill in 0..KILLS {
+        // Spread over the first quarter of a second of its life, start included.
+        tokio::time::sleep(Duration::from_millis((kill as u64 * 37) % 250)).await;
+        process.kill();
+        process = Process::serve_at(&place, &url);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut taken = 0;
+    for talker in talkers {
+        let (session, accepted) = talker.await.expect("no panic");
+        taken += accepted.len();
+        check(&client, &session, &accepted).await;
+    }
+    assert!(taken > KILLS, "only {taken} messages were taken: this was no load");
+}
+
+/// Says one thing after the other; returns what was certainly taken.
+async fn talk(
+    client: Person,
+    session: String,
+    stop: Arc<AtomicBool>,
+) -> (String, BTreeSet<String>) {
+    let (path, mut taken) = (format!("/sessions/{session}/messages"), BTreeSet::new());
+    for n in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let content = format!("message {n}");
+        let said =
+            client.request(reqwest::Method::POST, &path).json(&json!({ "content": content }));
+        match said.timeout(Duration::from_secs(10)).send().await {
+            Ok(answer) if answer.status().as_u16() == 201 => {
+                taken.insert(content);
+            }
+            // Too many wait for the agent: the one answer that is no mistake.
+            Ok(answer) => assert_eq!(answer.status().as_u16(), 429),
+            Err(_) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    (session, taken)
+}
+
+async fn check(client: &Person, session: &str, taken: &BTreeSet<String>) {
+    let asked = all_answered(client, session).await;
+    for content in taken {
+        assert!(asked.contains(content), "{content} was taken and is not in the log");
+    }
+    client.ends(session).await;
+    let mut events = client.listens(session, Some(0)).await;
+    events.rest().await;
+    events.without_gap();
+    assert_eq!(events.heard[0].id, Some(1), "the log begins with number 1");
+    let messages = events.heard.iter().filter(|heard| heard.kind == "message");
+    let (mut said, mut answered) = (Vec::new(), Vec::new());
+    for message in messages {
+        let content = message.data["content"].as_str().expect("a text").to_owned();
+        let list = if message.data["role"] == "user" { &mut said } else { &mut answered };
+        list.push(content);
+    }
+    // Same number, same order: none twice, none missing.
+    let expected: Vec<_> = said.iter().map(|content| format!("echo: {content}")).collect();
+    assert_eq!(answered, expected);
+    let failed = events.heard.iter().find(|heard| heard.kind == "message_failed");
+    assert!(failed.is_none(), "{failed:?}");
+}
+
+/// Waits until the agent has answered all there is; returns what clients said.
+async fn all_answered(client: &Person, session: &str) -> BTreeSet<String> {
+    for _ in 0..600 {
+        let mut events = client.get(&format!("/sessions/{session}")).await.ok();
+        let last = events["lastSeq"].take().as_i64().expect("a number");
+        let (mut said, mut queued, mut cursor) = (BTreeSet::new(), 0, String::new());
+        loop {
+            let path = format!("/sessions/{session}/messages?limit=200{cursor}");
+            let page = client.get(&path).await.ok();
+            for message in page["data"].as_array().expect("a list") {
+                if message["role"] == "user" {
+                    queued += usize::from(message["status"] == "queued");
+                    said.insert(message["content"].as_str().expect("a text").to_owned());
+                }
+            }
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        if queued == 0 && last > 0 {
+            return said;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("session {session} has messages that nobody answers");
+}
+
+both_engines! {
+    /// The walk of the README: killed in mid-conversation, resumed where it was.
+    async fn a_stream_resumes_after_a_crash_where_it_was(engine: Engine) {
+        let place = Place::new(engine).await;
+        let process = Process::serve(&place);
+        let url = process.url.clone();
+        let builder = Person::sign_up(&url, "bea").await;
+        builder.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        let agent = builder.publish("Echo", guests::ECHO).await;
+        let client = Person::sign_up(&url, "cleo").await;
+        let (session, mut events) = client.starts(&agent).await;
+        client.says(&session, "before").await;
+        assert_eq!(events.reply().await, "echo: before");
+        let accepted = client.says(&session, "in the middle").await.id();
+        process.kill();
+        events.rest().await;
+
+        let _process = Process::serve_at(&place, &url);
+        let mut resumed = client.listens(&session, Some(events.last_id())).await;
+        client.says(&session, "after").await;
+        while !resumed.heard.iter().any(|heard| heard.data["content"] == "echo: after") {
+            resumed.next().await.expect("more");
+        }
+        let all: Vec<_> = events.heard.iter().chain(&resumed.heard).collect();
+        let ids: Vec<_> = all.iter().filter_map(|heard| heard.id).collect();
+        assert_eq!(ids, (1..=ids.len() as i64).collect::<Vec<_>>());
+        assert!(all.iter().any(|heard| heard.data["id"] == accepted));
+        let said = |content: &str| all.iter().filter(|heard| heard.data["content"] == content).count();
+        for content in ["before", "in the middle", "after"] {
+            assert_eq!(said(&format!("echo: {content}")), 1, "{content}");
+        }
+    }
+}
