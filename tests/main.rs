@@ -4,6 +4,9 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod crash;
+mod delivery;
 mod harness;
 mod lanes;
+mod layers;
 mod path;
+mod storage;
