@@ -23,7 +23,7 @@ impl FromRequestParts<Host> for Caller {
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
         let token = bearer(&parts.headers)
             .ok_or_else(|| Error::unauthenticated("send your token as Authorization: Bearer …"))?;
-        let mut tx = host.db.read().await?;
+        let mut tx = host.db.look().await?;
         let found = accounts::identify(&mut tx, token, host.clock.now()).await?;
         found
             .map(Self)
@@ -68,7 +68,7 @@ pub(super) async fn agent(host: &Host, id: &str, token: &str) -> Result<Session>
     if !bool::from(expected.as_bytes().ct_eq(token.as_bytes())) {
         return Err(refused());
     }
-    let mut tx = host.db.read().await?;
+    let mut tx = host.db.look().await?;
     let session = sessions::find(&mut tx, id).await?;
     session.filter(|session| !session.over()).ok_or_else(refused)
 }

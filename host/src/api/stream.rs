@@ -186,7 +186,7 @@ impl Reader {
     async fn catch_up(&mut self) -> Result<(), End> {
         loop {
             let page = async {
-                let mut tx = self.host.db.read().await?;
+                let mut tx = self.host.db.look().await?;
                 log::after(&mut tx, self.listener.session(), self.last, PAGE).await
             };
             let page = page.await.map_err(|error| {

@@ -78,7 +78,7 @@ impl Driver {
     }
 
     async fn target(&self) -> Result<Target> {
-        let mut tx = self.host.db.read().await?;
+        let mut tx = self.host.db.look().await?;
         lane::target(&mut tx, self.session).await
     }
 
