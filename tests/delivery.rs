@@ -85,10 +85,10 @@ async fn picky_agent(platform: &Platform, builder: &Person, kind: Kind) -> Strin
         }
         Kind::Component => {
             // `bad` is the one message of its length that begins with b.
-            let body = r#"
+            let body = r"
                 (if (i32.eq (i32.load8_u (local.get $text)) (i32.const 98)) (then unreachable))
                 (memory.copy (i32.const 1030) (local.get $text) (local.get $textn))
-                (call $reply (i32.const 1024) (i32.add (local.get $textn) (i32.const 6)) (i32.const 64))"#;
+                (call $reply (i32.const 1024) (i32.add (local.get $textn) (i32.const 6)) (i32.const 64))";
             let wasm = guests::guest(r#"(data (i32.const 1024) "echo: ")"#, body, "");
             builder.publish("Picky", wasm).await
         }

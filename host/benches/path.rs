@@ -216,7 +216,7 @@ async fn throughput(engine: Engine) {
         for talk in talks {
             times.extend(talk.await.expect("no panic"));
         }
-        let (took, cpu) = (begun.elapsed(), cpu_time() - cpu);
+        let (took, cpu) = (begun.elapsed(), cpu_time().saturating_sub(cpu));
         let count = (AT_ONCE * EACH) as f64;
         let (p50, p99) = spread(&mut times);
         row(

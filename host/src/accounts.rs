@@ -184,6 +184,11 @@ pub async fn revoke_token(tx: &mut Tx, token: &str) -> Result<()> {
     Ok(())
 }
 
+/// Forgets tokens that are good for nothing any more.
+pub async fn sweep_tokens(tx: &mut Tx, now: Timestamp) -> Result<u64> {
+    Ok(tx.query("DELETE FROM tokens WHERE expires_at <= $1").bind(now).run().await?)
+}
+
 /// Makes the user a builder. One who is already keeps what he has: 409.
 pub async fn become_builder(
     tx: &mut Tx,

@@ -8,11 +8,14 @@ pub mod lane;
 mod retry;
 mod scope;
 
-use crate::{host::Host, sessions};
+use crate::{accounts, catalog::components, host::Host, sessions};
 use std::time::Duration;
 
 /// How long something due may wait when nobody said so.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often things are put away.
+const TIDY: Duration = Duration::from_mins(1);
 
 /// Lanes taken over in one transaction.
 const BATCH: i64 = 32;
@@ -23,6 +26,7 @@ const LANES: usize = 10_000;
 
 /// Begins to look for due lanes, until the host stops.
 pub fn start(host: &Host) {
+    tidy_up(host);
     let worker = host.clone();
     host.tasks.spawn(async move {
         if let Err(error) = pick_up(&worker).await {
@@ -47,6 +51,22 @@ pub fn start(host: &Host) {
     });
 }
 
+/// Tidies up now and then, until the host stops.
+fn tidy_up(host: &Host) {
+    let worker = host.clone();
+    host.tasks.spawn(async move {
+        loop {
+            if let Err(error) = tidy(&worker).await {
+                tracing::error!(%error, "cannot tidy up");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TIDY) => {}
+                () = worker.stopping.cancelled() => return,
+            }
+        }
+    });
+}
+
 /// What the process before this one was at when it died is due now.
 async fn pick_up(host: &Host) -> crate::error::Result<()> {
     let mut tx = host.db.write().await?;
@@ -56,6 +76,18 @@ async fn pick_up(host: &Host) -> crate::error::Result<()> {
         tracing::info!(lanes = left, "picking up where the last process left off");
     }
     Ok(())
+}
+
+/// Puts away what nobody else will.
+pub async fn tidy(host: &Host) -> crate::error::Result<()> {
+    let now = host.clock.now();
+    // Twice what an upload may wait for and be compiled in, with time to spare.
+    let limits = host.sandbox.limits();
+    let patience = Duration::from_millis(limits.compile_millis) * 2 + TIDY;
+    let mut tx = host.db.write().await?;
+    components::give_up(&mut tx, now - patience).await?;
+    accounts::sweep_tokens(&mut tx, now).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Takes over what is due and says how much that was.

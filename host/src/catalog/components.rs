@@ -82,6 +82,17 @@ pub async fn conclude(
     Ok(concluded.bind(agent).bind(version).bind(state).bind(Json(report)).one().await?)
 }
 
+/// Refuses uploads that were being looked at when their process died: everything
+/// begun before `begun`.
+pub async fn give_up(tx: &mut Tx, begun: Timestamp) -> Result<u64> {
+    let why = "the platform was stopped while it looked at this upload; upload it again";
+    let problem = Problem { pointer: "body".into(), detail: why.into() };
+    let report = Report { problems: vec![problem], ..Report::default() };
+    let sql = "UPDATE components SET state = 'refused', report = $2
+               WHERE state = 'compiling' AND created_at < $1";
+    Ok(tx.query(sql).bind(begun).bind(Json(&report)).run().await?)
+}
+
 pub async fn find(tx: &mut Tx, agent: AgentId, version: i64) -> Result<Option<Version>> {
     let sql = "SELECT version, sha256, size_bytes, state, report, created_at FROM components
                WHERE agent_id = $1 AND version = $2";
