@@ -5,6 +5,7 @@
 //! agents and the platform share the machine.
 
 #![expect(unreachable_pub, reason = "the harness is shared with the tests")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
