@@ -37,7 +37,7 @@ CREATE INDEX sessions_lane ON sessions (lane_due) WHERE queued > 0;
 CREATE TABLE events (
     session_id UUID        NOT NULL REFERENCES sessions (id),
     seq        BIGINT      NOT NULL,
-    id         UUID        NOT NULL UNIQUE,
+    id         UUID        NOT NULL,
     type       TEXT        NOT NULL,
     body       JSONB       NOT NULL,
     created_at TIMESTAMPTZ NOT NULL,
@@ -47,9 +47,10 @@ CREATE TABLE events (
     -- Null when the agent is not told of this entry.
     delivery   TEXT        CHECK (delivery IN ('queued', 'running', 'delivered', 'failed', 'cancelled')),
     attempt    BIGINT      NOT NULL DEFAULT 0,
-    PRIMARY KEY (session_id, seq),
-    UNIQUE (session_id, reply_key)
+    PRIMARY KEY (session_id, seq)
 );
+
+CREATE UNIQUE INDEX events_reply_key ON events (session_id, reply_key) WHERE reply_key IS NOT NULL;
 
 CREATE INDEX events_pending ON events (session_id, seq) WHERE delivery IN ('queued', 'running');
 

@@ -67,8 +67,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
     pub database_url: String,
-    /// A folder.
-    pub storage_url: PathBuf,
+    /// `file:` and a folder.
+    pub storage_url: String,
     pub webhook_allow: Vec<IpNet>,
     pub guest_threads: usize,
     pub limits: Limits,
@@ -93,13 +93,12 @@ impl Config {
         if !["sqlite:", "postgres:", "postgresql:"].iter().any(|s| database_url.starts_with(s)) {
             bail!("--database-url must begin with sqlite: or postgres://");
         }
-        let storage_url = match flags.storage_url.or(file.storage_url) {
-            None => data_dir.join("objects"),
-            Some(url) => match url.strip_prefix("file:") {
-                Some(path) => path.into(),
-                None => bail!("--storage-url must begin with file:"),
-            },
-        };
+        let storage_url = flags.storage_url.or(file.storage_url);
+        let storage_url =
+            storage_url.unwrap_or_else(|| format!("file:{}/objects", data_dir.display()));
+        if !storage_url.starts_with("file:") {
+            bail!("--storage-url must begin with file:");
+        }
         file.limits.check().map_err(|why| anyhow::anyhow!("limits: {why}"))?;
         let threads = flags.guest_threads.or(file.guest_threads);
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
@@ -114,6 +113,11 @@ impl Config {
             secret_key: secret_key.map(|text| parse_key(&text)).transpose()?,
             data_dir,
         })
+    }
+
+    /// The folder for objects.
+    pub fn storage_folder(&self) -> &Path {
+        Path::new(self.storage_url.strip_prefix("file:").unwrap_or(&self.storage_url))
     }
 
     /// The platform's secret: the one given, or the one in the data folder, made

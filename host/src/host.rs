@@ -57,7 +57,7 @@ impl Host {
         let (node, folder) = own(&config.data_dir, &clock)?;
         let key = Key::new(config.secret(clock.random())?);
         let db = Db::open(&config.database_url).await.context("database")?;
-        let objects = Objects::local(&config.storage_url).context("object store")?;
+        let objects = Objects::local(config.storage_folder()).context("object store")?;
         let sandbox = Sandbox::open(sandbox::Config {
             limits: config.limits.clone(),
             folder: config.data_dir.join("components"),
