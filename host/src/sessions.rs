@@ -224,10 +224,13 @@ pub async fn reply(
     content: &str,
     key: Option<ReplyKey>,
 ) -> Result<Replied> {
-    if let Some(key) = key.as_ref().filter(|key| key.maybe_used)
-        && let Some(entry) = log::by_reply_key(tx, id, &key.text).await?
-    {
-        return Ok(Replied::Before(entry));
+    if let Some(key) = key.as_ref().filter(|key| key.maybe_used) {
+        // The session's row is the queue: of two that come at once, the second
+        // finds the first.
+        tx.query_locked("SELECT id FROM sessions WHERE id = $1").bind(id).run().await?;
+        if let Some(entry) = log::by_reply_key(tx, id, &key.text).await? {
+            return Ok(Replied::Before(entry));
+        }
     }
     let now = clock.now();
     let Some(seq) = next_seq(tx, id, speaker).await? else {
