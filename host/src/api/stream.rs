@@ -161,8 +161,13 @@ impl Reader {
             return Err(End::Over);
         }
         self.catch_up().await?;
-        for (id, text) in self.listener.writing() {
-            self.send(lines::snapshot(id, &text)).await?;
+        let growing = self.listener.writing();
+        if !growing.is_empty() {
+            for (id, text) in growing {
+                self.send(lines::snapshot(id, &text)).await?;
+            }
+            // Of what was said meanwhile, the log tells.
+            self.catch_up().await?;
         }
         let stopping = self.host.stopping.clone();
         loop {
