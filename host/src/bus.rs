@@ -119,6 +119,14 @@ impl Bus {
         }
         self.channels.remove_if(&session, |_, channel| channel.idle(0));
     }
+
+    /// The session is over, and with it whatever was being written.
+    pub fn over(&self, session: SessionId) {
+        if let Some(channel) = self.channels.get(&session) {
+            lock(&channel.writing).clear();
+        }
+        self.channels.remove_if(&session, |_, channel| channel.idle(0));
+    }
 }
 
 impl Channel {

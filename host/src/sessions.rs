@@ -316,6 +316,8 @@ pub async fn end(
     );
     let ended: Option<(i64,)> = ended.bind(id).bind(now).bind(reason).optional().await?;
     let Some((seq,)) = ended else { return Ok(None) };
+    // Nobody can finish them any more.
+    drafts::delete_all(tx, id).await?;
     let sql =
         "UPDATE events SET delivery = 'cancelled' WHERE session_id = $1 AND delivery = 'queued'";
     let cancelled = tx.query(sql).bind(id).run().await?;
