@@ -263,6 +263,8 @@ async fn set_status(tx: &mut Tx, clock: &Clock, id: AgentId, status: &str) -> Re
 
 /// Deletes a template that nobody has ever rented.
 pub async fn delete(tx: &mut Tx, id: AgentId) -> Result<()> {
+    // Whoever is opening a session, or uploading, is waited for.
+    tx.query_locked("SELECT id FROM agents WHERE id = $1").bind(id).run().await?;
     let sql = "SELECT COUNT(*) FROM sessions WHERE agent_id = $1";
     let (used,): (i64,) = tx.query(sql).bind(id).one().await?;
     if used > 0 {

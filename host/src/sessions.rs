@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     error::{Error, Kind, Result},
     id::{AgentId, ClaimId, CompanyId, EventId, MemberId, SessionId},
-    storage::Tx,
+    storage::{Tx, gone},
     timestamp::Timestamp,
 };
 use lane::Lease;
@@ -104,7 +104,7 @@ pub async fn open(
          RETURNING ",
         session_columns!()
     );
-    let session: Session = tx
+    let session = tx
         .query(sql)
         .bind(clock.id::<SessionId>())
         .bind(template.id)
@@ -117,7 +117,8 @@ pub async fn open(
         .bind(lease.claim)
         .bind(lease.until)
         .one()
-        .await?;
+        .await;
+    let session: Session = gone(session)?.ok_or(Error::not_found("agent"))?;
     let new = New::of("session_started", json!({})).running();
     let entry = log::insert(tx, session.id, 1, clock.id(), new, now).await?;
     Ok((session, Told { entry, claimed: true }))
