@@ -3,5 +3,10 @@
 
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
+mod accounts;
+mod agent_api;
+mod catalogue;
 mod harness;
 mod path;
+mod problems;
+mod streams;
