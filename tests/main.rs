@@ -3,10 +3,15 @@
 
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
+mod accounts;
+mod agent_api;
+mod catalogue;
 mod crash;
 mod delivery;
 mod harness;
 mod lanes;
 mod layers;
 mod path;
+mod problems;
 mod storage;
+mod streams;

@@ -1,6 +1,8 @@
 //! The façade over two engines: what is committed stays, what is not leaves no
 //! trace, and waiting writers on SQLite share a commit without knowing.
 
+#![expect(clippy::unwrap_used, reason = "what is tested is whether it fails")]
+
 use crate::{
     both_engines,
     harness::{Engine, Place},

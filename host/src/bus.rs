@@ -94,10 +94,21 @@ impl Bus {
         }
     }
 
-    /// Adds a piece to a reply that is being written.
-    pub fn write(&self, session: SessionId, id: EventId, piece: &str, line: Arc<str>) {
+    /// Adds a piece to a reply that is being written; `before` is what it goes on
+    /// from, which another process may have been told.
+    pub fn write(
+        &self,
+        session: SessionId,
+        id: EventId,
+        before: &str,
+        piece: &str,
+        line: Arc<str>,
+    ) {
         let channel = self.channels.entry(session).or_insert_with(Channel::new);
-        lock(&channel.writing).entry(id).or_default().push_str(piece);
+        let mut writing = lock(&channel.writing);
+        writing.entry(id).or_insert_with(|| before.to_owned()).push_str(piece);
+        // Under the lock, so that a listener has the piece in its ear or in its
+        // snapshot, never in both.
         let _ = channel.signals.send(Signal::Passing(line));
     }
 
@@ -105,6 +116,14 @@ impl Bus {
     pub fn written(&self, session: SessionId, id: EventId) {
         if let Some(channel) = self.channels.get(&session) {
             lock(&channel.writing).remove(&id);
+        }
+        self.channels.remove_if(&session, |_, channel| channel.idle(0));
+    }
+
+    /// The session is over, and with it whatever was being written.
+    pub fn over(&self, session: SessionId) {
+        if let Some(channel) = self.channels.get(&session) {
+            lock(&channel.writing).clear();
         }
         self.channels.remove_if(&session, |_, channel| channel.idle(0));
     }
@@ -140,9 +159,14 @@ impl Listener {
         }
     }
 
-    /// Replies that are being written now.
-    pub fn writing(&self) -> Vec<(EventId, String)> {
-        lock(&self.writing).iter().map(|(id, text)| (*id, text.clone())).collect()
+    /// Replies that are being written now. When there are any, what was not yet
+    /// heard is forgotten: the pieces are in here, and the rest is in the log.
+    pub fn writing(&mut self) -> Vec<(EventId, String)> {
+        let writing = lock(&self.writing);
+        if !writing.is_empty() {
+            self.signals = self.signals.resubscribe();
+        }
+        writing.iter().map(|(id, text)| (*id, text.clone())).collect()
     }
 
     pub fn session(&self) -> SessionId {

@@ -14,6 +14,7 @@ use crate::{
     timestamp::Timestamp,
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Templates of one builder.
 const TEMPLATES: i64 = 1_000;
@@ -205,12 +206,13 @@ pub async fn published(
         "SELECT a.*, b.display_name AS builder_name FROM agents a
          JOIN builders b ON b.id = a.builder_id
          WHERE a.status = 'active' AND ($1 IS NULL OR a.id < $1)
-           AND ($2 IS NULL OR LOWER(a.name || ' ' || a.description) LIKE $2 ESCAPE '\\')
-           AND ($3 IS NULL OR LOWER(CAST(a.themes AS TEXT)) LIKE $3 ESCAPE '\\')
-           AND ($4 IS NULL OR LOWER(CAST(a.tools AS TEXT)) LIKE $4 ESCAPE '\\')
+           AND ($2 IS NULL OR LOWER(a.name || ' ' || a.description) LIKE LOWER($2) ESCAPE '\\')
+           AND ($3 IS NULL OR LOWER(CAST(a.themes AS TEXT)) LIKE LOWER($3) ESCAPE '\\')
+           AND ($4 IS NULL OR LOWER(CAST(a.tools AS TEXT)) LIKE LOWER($4) ESCAPE '\\')
          ORDER BY a.id DESC LIMIT $5",
     );
-    let listed = |tag: &Option<String>| tag.as_deref().map(|tag| pattern(&format!("\"{tag}\"")));
+    // As it stands in the list, which is JSON.
+    let listed = |tag: &Option<String>| tag.as_deref().map(|tag| pattern(&json!(tag).to_string()));
     let found = found
         .bind(before)
         .bind(search.text.as_deref().map(pattern))
@@ -220,10 +222,11 @@ pub async fn published(
     Ok(found.all().await?)
 }
 
-/// A `LIKE` pattern for "contains this".
+/// A `LIKE` pattern for "contains this". The database folds the case of both sides:
+/// SQLite knows ASCII only, and half a folding would find nothing.
 fn pattern(text: &str) -> String {
     let mut pattern = String::from("%");
-    for c in text.to_lowercase().chars() {
+    for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');
         }
@@ -260,6 +263,8 @@ async fn set_status(tx: &mut Tx, clock: &Clock, id: AgentId, status: &str) -> Re
 
 /// Deletes a template that nobody has ever rented.
 pub async fn delete(tx: &mut Tx, id: AgentId) -> Result<()> {
+    // Whoever is opening a session, or uploading, is waited for.
+    tx.query_locked("SELECT id FROM agents WHERE id = $1").bind(id).run().await?;
     let sql = "SELECT COUNT(*) FROM sessions WHERE agent_id = $1";
     let (used,): (i64,) = tx.query(sql).bind(id).one().await?;
     if used > 0 {

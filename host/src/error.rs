@@ -64,7 +64,8 @@ impl Error {
     /// One bad field of a request body.
     pub fn field(pointer: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        let mut error = Self::new(Kind::Invalid, "invalid_field", format!("{pointer}: {detail}"));
+        let place = if pointer.is_empty() { "the body" } else { pointer };
+        let mut error = Self::new(Kind::Invalid, "invalid_field", format!("{place}: {detail}"));
         error.problems.push(Problem { pointer: pointer.to_owned(), detail });
         error
     }

@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     error::{Error, Kind, Result},
     id::{AgentId, ClaimId, CompanyId, EventId, MemberId, SessionId},
-    storage::Tx,
+    storage::{Tx, gone},
     timestamp::Timestamp,
 };
 use lane::Lease;
@@ -104,7 +104,7 @@ pub async fn open(
          RETURNING ",
         session_columns!()
     );
-    let session: Session = tx
+    let session = tx
         .query(sql)
         .bind(clock.id::<SessionId>())
         .bind(template.id)
@@ -117,7 +117,8 @@ pub async fn open(
         .bind(lease.claim)
         .bind(lease.until)
         .one()
-        .await?;
+        .await;
+    let session: Session = gone(session)?.ok_or(Error::not_found("agent"))?;
     let new = New::of("session_started", json!({})).running();
     let entry = log::insert(tx, session.id, 1, clock.id(), new, now).await?;
     Ok((session, Told { entry, claimed: true }))
@@ -224,10 +225,13 @@ pub async fn reply(
     content: &str,
     key: Option<ReplyKey>,
 ) -> Result<Replied> {
-    if let Some(key) = key.as_ref().filter(|key| key.maybe_used)
-        && let Some(entry) = log::by_reply_key(tx, id, &key.text).await?
-    {
-        return Ok(Replied::Before(entry));
+    if let Some(key) = key.as_ref().filter(|key| key.maybe_used) {
+        // The session's row is the queue: of two that come at once, the second
+        // finds the first.
+        tx.query_locked("SELECT id FROM sessions WHERE id = $1").bind(id).run().await?;
+        if let Some(entry) = log::by_reply_key(tx, id, &key.text).await? {
+            return Ok(Replied::Before(entry));
+        }
     }
     let now = clock.now();
     let Some(seq) = next_seq(tx, id, speaker).await? else {
@@ -313,6 +317,8 @@ pub async fn end(
     );
     let ended: Option<(i64,)> = ended.bind(id).bind(now).bind(reason).optional().await?;
     let Some((seq,)) = ended else { return Ok(None) };
+    // Nobody can finish them any more.
+    drafts::delete_all(tx, id).await?;
     let sql =
         "UPDATE events SET delivery = 'cancelled' WHERE session_id = $1 AND delivery = 'queued'";
     let cancelled = tx.query(sql).bind(id).run().await?;

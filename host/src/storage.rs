@@ -209,3 +209,13 @@ pub fn unique<T>(result: Result<T>) -> Result<Option<T>> {
         Err(error) => Err(error),
     }
 }
+
+/// Turns "what this row hangs on is gone" into a value: somebody deleted it
+/// meanwhile.
+pub fn gone<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Database(error)) if error.is_foreign_key_violation() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

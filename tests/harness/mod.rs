@@ -11,6 +11,7 @@ pub mod people;
 pub mod postgres;
 pub mod process;
 pub mod stream;
+pub mod voice;
 pub mod webhook;
 
 use aiybiz_host::{

@@ -65,9 +65,11 @@ struct Credentials {
 
 async fn log_in(State(host): State<Host>, Body(given): Body<Credentials>) -> Result<Json<Value>> {
     let refused = || Error::unauthenticated("the mail address or the password is wrong");
-    let mut tx = host.db.read().await?;
-    let found = accounts::by_email(&mut tx, &given.email.trim().to_lowercase()).await?;
-    drop(tx);
+    let found = match accounts::email(&given.email) {
+        Ok(email) => accounts::by_email(&mut host.db.read().await?, &email).await?,
+        // Nobody has signed up with what is no address.
+        Err(_) => None,
+    };
     let (user, hash) = found.unzip();
     if !host.passwords.verify(given.password, hash).await? {
         return Err(refused());

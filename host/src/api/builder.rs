@@ -60,18 +60,25 @@ struct NewTemplate {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Change {
+    #[serde(default, deserialize_with = "input::given")]
     name: Option<String>,
+    #[serde(default, deserialize_with = "input::given")]
     description: Option<String>,
+    #[serde(default, deserialize_with = "input::given")]
     price_cents_per_hour: Option<i64>,
     #[serde(default, deserialize_with = "input::nullable")]
     logo_emoji: Option<Option<String>>,
+    #[serde(default, deserialize_with = "input::given")]
     themes: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "input::given")]
     tools: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "input::given")]
     capabilities: Option<Vec<String>>,
     #[serde(default, deserialize_with = "input::nullable")]
     max_sessions: Option<Option<i64>>,
     #[serde(default, deserialize_with = "input::nullable")]
     webhook_url: Option<Option<String>>,
+    #[serde(default, deserialize_with = "input::given")]
     retry_policy: Option<String>,
 }
 

@@ -45,6 +45,10 @@ pub(super) async fn bytes(request: Request, host: &Host, most: usize) -> Result<
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    // Serde takes a list for the fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Error::field("", "must be an object, not a list"));
+    }
     // Says where the text itself is broken, before its meaning is looked at.
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -61,7 +65,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     Ok(value)
 }
 
-/// Where it is; for a missing field, with the field's own name.
+/// Where it is; for a field that is missing or comes twice, with its own name.
 fn pointer(path: &serde_path_to_error::Path, detail: &str) -> String {
     use serde_path_to_error::Segment;
     let mut names: Vec<String> = path
@@ -72,7 +76,7 @@ fn pointer(path: &serde_path_to_error::Path, detail: &str) -> String {
             Segment::Enum { .. } | Segment::Unknown => None,
         })
         .collect();
-    if detail.starts_with("missing field") {
+    if detail.starts_with("missing field") || detail.starts_with("duplicate field") {
         names.extend(detail.split('`').nth(1).map(str::to_owned));
     }
     names.iter().map(|name| format!("/{name}")).collect::<Vec<_>>().concat()
@@ -85,6 +89,10 @@ impl<T: DeserializeOwned> FromRequestParts<Host> for Params<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
+        // No parameter has a use for NUL, and PostgreSQL takes it in no text.
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Error::new(Kind::Invalid, "invalid_query", "must not contain NUL"));
+        }
         let query = Query::from_request_parts(parts, host).await;
         let Query(params) =
             query.map_err(|error| Error::new(Kind::Invalid, "invalid_query", error.body_text()))?;
@@ -131,6 +139,15 @@ pub(super) fn within(value: &str, most: usize) -> Result<()> {
         return Err(Error::field("/content", "must not contain NUL"));
     }
     Ok(())
+}
+
+/// For a field of a PATCH that may be left out but not set to null.
+pub(super) fn given<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 /// For a field of a PATCH that may be set to null: absent, null or a value.

@@ -41,8 +41,7 @@ async fn set(
     Path((id, key)): Path<(String, String)>,
     Body(setting): Body<Setting>,
 ) -> Result<StatusCode> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if key.is_empty() || key.len() > KEY_BYTES || !key.chars().all(plain) {
+    if !well_formed(&key) {
         let why = format!("must have 1 to {KEY_BYTES} of a–z, A–Z, 0–9, _, - and .");
         return Err(Error::field("key", why));
     }
@@ -58,6 +57,11 @@ async fn set(
     settings::put(&mut tx, &host.clock, &host.key, template.id, &key, &value, secret).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn well_formed(key: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (1..=KEY_BYTES).contains(&key.len()) && key.chars().all(plain)
 }
 
 async fn list(
@@ -90,7 +94,7 @@ async fn delete(
 ) -> Result<StatusCode> {
     let mut tx = host.db.write().await?;
     let template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
-    if !settings::delete(&mut tx, template.id, &key).await? {
+    if !well_formed(&key) || !settings::delete(&mut tx, template.id, &key).await? {
         return Err(Error::not_found("setting"));
     }
     tx.commit().await?;

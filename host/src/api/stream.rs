@@ -67,10 +67,11 @@ async fn stream(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (out, lines) = mpsc::channel(LINES);
+    let over = session.over() && start.unknown;
     let reader = Reader { host: host.clone(), listener, last: start.after, out };
     host.tasks.spawn(async move {
         // It ends when the client is gone, too slow, or has seen the session's end.
-        let _ = reader.run(start.unknown).await;
+        let _ = reader.run(start.unknown, over).await;
     });
     let body = futures::stream::unfold(lines, async |mut lines| {
         let line: Arc<str> = lines.recv().await?;
@@ -149,16 +150,24 @@ enum End {
 }
 
 impl Reader {
-    async fn run(mut self, unknown: bool) -> Result<Infallible, End> {
+    async fn run(mut self, unknown: bool, over: bool) -> Result<Infallible, End> {
         // Spread, so that a restart does not bring everybody back at once.
         let jitter = u64::from(u16::from_le_bytes(self.host.clock.random())) % 3_000;
         self.send(format!("retry: {}\n: welcome\n\n", 2_000 + jitter).into()).await?;
         if unknown {
             self.send(lines::reset(self.last)).await?;
         }
+        if over {
+            return Err(End::Over);
+        }
         self.catch_up().await?;
-        for (id, text) in self.listener.writing() {
-            self.send(lines::snapshot(id, &text)).await?;
+        let growing = self.listener.writing();
+        if !growing.is_empty() {
+            for (id, text) in growing {
+                self.send(lines::snapshot(id, &text)).await?;
+            }
+            // Of what was said meanwhile, the log tells.
+            self.catch_up().await?;
         }
         let stopping = self.host.stopping.clone();
         loop {

@@ -4,7 +4,7 @@
 use crate::{
     error::{Error, Problem, Result},
     id::AgentId,
-    storage::{Json, Tx},
+    storage::{Json, Tx, gone},
     timestamp::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -52,18 +52,18 @@ pub async fn begin(
         let detail = format!("an agent has at most {VERSIONS} versions");
         return Err(Error::conflict("too_many_versions", detail));
     }
-    tx.query(
+    let begun = tx.query(
         "INSERT INTO components (agent_id, version, sha256, size_bytes, state, report, created_at)
          VALUES ($1, $2, $3, $4, 'compiling', $5, $6)",
-    )
-    .bind(agent)
-    .bind(last + 1)
-    .bind(sha256)
-    .bind(size_bytes)
-    .bind(Json(&Report::default()))
-    .bind(now)
-    .run()
-    .await?;
+    );
+    let begun = begun
+        .bind(agent)
+        .bind(last + 1)
+        .bind(sha256)
+        .bind(size_bytes)
+        .bind(Json(&Report::default()))
+        .bind(now);
+    gone(begun.run().await)?.ok_or(Error::not_found("agent"))?;
     Ok(last + 1)
 }
 
@@ -79,7 +79,9 @@ pub async fn conclude(
         "UPDATE components SET state = $3, report = $4 WHERE agent_id = $1 AND version = $2
          RETURNING version, sha256, size_bytes, state, report, created_at",
     );
-    Ok(concluded.bind(agent).bind(version).bind(state).bind(Json(report)).one().await?)
+    let concluded = concluded.bind(agent).bind(version).bind(state).bind(Json(report));
+    // Its agent may have been deleted meanwhile.
+    concluded.optional().await?.ok_or(Error::not_found("agent"))
 }
 
 /// Refuses uploads that were being looked at when their process died: everything

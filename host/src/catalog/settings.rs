@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     id::AgentId,
     seal::Key,
-    storage::Tx,
+    storage::{Tx, gone},
     timestamp::Timestamp,
 };
 use serde::Serialize;
@@ -52,20 +52,15 @@ pub async fn put(
         return Err(Error::conflict("too_many_settings", detail));
     }
     let sealed = seal.seal(clock, &place(agent, key), value.as_bytes())?;
-    tx.query(
+    let put = tx.query(
         "INSERT INTO settings (agent_id, key, secret, value, updated_at)
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (agent_id, key)
          DO UPDATE SET secret = excluded.secret, value = excluded.value,
              updated_at = excluded.updated_at",
-    )
-    .bind(agent)
-    .bind(key)
-    .bind(secret)
-    .bind(sealed)
-    .bind(clock.now())
-    .run()
-    .await?;
+    );
+    let put = put.bind(agent).bind(key).bind(secret).bind(sealed).bind(clock.now());
+    gone(put.run().await)?.ok_or(Error::not_found("agent"))?;
     Ok(())
 }
 

@@ -57,6 +57,11 @@ pub async fn append(
     Ok(draft)
 }
 
+pub async fn delete_all(tx: &mut Tx, session: SessionId) -> Result<()> {
+    tx.query("DELETE FROM drafts WHERE session_id = $1").bind(session).run().await?;
+    Ok(())
+}
+
 pub async fn delete(tx: &mut Tx, session: SessionId, stream: &str) -> Result<()> {
     let sql = "DELETE FROM drafts WHERE session_id = $1 AND stream_id = $2";
     tx.query(sql).bind(session).bind(stream).run().await?;

@@ -318,6 +318,9 @@ impl Driver {
 pub fn announce(host: &Host, entry: &Entry) {
     let signal = Signal::Entry { seq: entry.seq, line: entry.line() };
     host.bus.announce(entry.session_id, signal);
+    if entry.kind == "session_ended" {
+        host.bus.over(entry.session_id);
+    }
 }
 
 /// Tells of a committed entry that the agent must learn of, and drives the lane
