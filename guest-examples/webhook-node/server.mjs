@@ -56,7 +56,7 @@ async function receive(request) {
 /** A repeated delivery shares the outcome of the first, unless that failed. */
 function handleOnce(id, event) {
   if (!handled.has(id)) {
-    const outcome = handle(event);
+    const outcome = handle(id, event);
     outcome.catch(() => handled.delete(id));
     handled.set(id, outcome);
     if (handled.size > REMEMBERED) handled.delete(handled.keys().next().value);
@@ -64,8 +64,9 @@ function handleOnce(id, event) {
   return handled.get(id);
 }
 
-async function handle({ event, sessionId, agentAuthToken, message }) {
-  const post = (action, body) => callPlatform(sessionId, action, agentAuthToken, body);
+async function handle(id, { event, sessionId, agentAuthToken, message }) {
+  const post = (action, body, key) => callPlatform(sessionId, action, agentAuthToken, body, key);
+  let replies = 0;
   switch (event) {
     case 'session_started':
       // Proves that the token is good, which makes the session active.
@@ -74,16 +75,21 @@ async function handle({ event, sessionId, agentAuthToken, message }) {
       return handler({
         session: { id: sessionId, agentAuthToken },
         message: { ...message, createdAt: new Date(message.createdAt) },
-        reply: (content) => post('message', { content }),
+        // The key makes a repeated reply, after a crash on either side, the same one.
+        reply: (content) => post('message', { content }, `${id}-${++replies}`),
         sendTyping: () => post('typing', {}),
       });
   }
 }
 
-async function callPlatform(sessionId, action, token, body) {
+async function callPlatform(sessionId, action, token, body, key) {
   const answer = await fetch(`${api}/agent/${encodeURIComponent(sessionId)}/${action}`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    headers: {
+      authorization: `Bearer ${token}`,
+      'content-type': 'application/json',
+      ...(key && { 'idempotency-key': key }),
+    },
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(API_TIMEOUT_MS),
   });

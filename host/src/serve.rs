@@ -2,6 +2,7 @@
 
 use crate::{api, host::Host, work};
 use anyhow::{Context, Result};
+use axum::serve::ListenerExt;
 use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::{
     net::TcpListener,
@@ -11,6 +12,9 @@ use tokio::{
 /// How long open requests and deliveries may take to finish once the host stops.
 /// What is not finished then is delivered again after the next start.
 const DRAIN: Duration = Duration::from_secs(15);
+
+/// How long sent bytes may stay unread by the other side's system.
+const UNREAD_MILLIS: u32 = 60_000;
 
 pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
@@ -24,6 +28,12 @@ pub async fn until(
 ) -> Result<()> {
     work::start(&host);
     let stopping = host.stopping.clone();
+    let listener = listener.tap_io(|connection| {
+        // Small events must not wait for company, and a peer that takes nothing any
+        // more must not hold its connection for ever.
+        let _ = connection.set_nodelay(true);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&*connection, UNREAD_MILLIS);
+    });
     let serving = axum::serve(listener, api::router(host.clone()).into_make_service())
         .with_graceful_shutdown(stopping.cancelled_owned());
     let serving = tokio::spawn(serving.into_future());

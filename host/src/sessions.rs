@@ -225,13 +225,10 @@ pub async fn reply(
     content: &str,
     key: Option<ReplyKey>,
 ) -> Result<Replied> {
-    if let Some(key) = key.as_ref().filter(|key| key.maybe_used) {
-        // The session's row is the queue: of two that come at once, the second
-        // finds the first.
-        tx.query_locked("SELECT id FROM sessions WHERE id = $1").bind(id).run().await?;
-        if let Some(entry) = log::by_reply_key(tx, id, &key.text).await? {
-            return Ok(Replied::Before(entry));
-        }
+    if let Some(key) = &key
+        && let Some(entry) = replied(tx, id, key).await?
+    {
+        return Ok(Replied::Before(entry));
     }
     let now = clock.now();
     let Some(seq) = next_seq(tx, id, speaker).await? else {
@@ -243,6 +240,16 @@ pub async fn reply(
     let mut new = New::of("message", json!({ "role": "agent", "content": content }));
     new.reply_key = key.map(|key| key.text);
     Ok(Replied::Now(log::insert(tx, id, seq, message, new, now).await?))
+}
+
+/// What was said under this key before. Whoever asks at the same time waits until
+/// this transaction ends: the session's row is the queue.
+pub async fn replied(tx: &mut Tx, id: SessionId, key: &ReplyKey) -> Result<Option<Entry>> {
+    if !key.maybe_used {
+        return Ok(None);
+    }
+    tx.query_locked("SELECT id FROM sessions WHERE id = $1").bind(id).run().await?;
+    log::by_reply_key(tx, id, &key.text).await
 }
 
 pub enum Replied {

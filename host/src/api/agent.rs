@@ -17,7 +17,7 @@ use crate::{
 };
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{FromRequest, Path, Request, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -42,13 +42,24 @@ struct Token {
     agent_auth_token: String,
 }
 
-/// The agent proves who it is; with that it is ready.
+/// The agent proves who it is, by the token in the body or in a header; with that
+/// it is ready.
 async fn auth(
     State(host): State<Host>,
     Path(id): Path<String>,
-    Body(given): Body<Token>,
+    given: std::result::Result<Agent, Error>,
+    headers: HeaderMap,
+    request: Request,
 ) -> Result<Json<Value>> {
-    let session = caller::agent(&host, &id, &given.agent_auth_token).await?;
+    let length = headers.get("content-length");
+    let bodiless =
+        length.is_none_or(|length| length == "0") && !headers.contains_key("transfer-encoding");
+    let session = if bodiless {
+        given?.0
+    } else {
+        let Body(given) = Body::<Token>::from_request(request, &host).await?;
+        caller::agent(&host, &id, &given.agent_auth_token).await?
+    };
     let mut tx = host.db.write().await?;
     let activated = sessions::activate(&mut tx, &host.clock, session.id).await?;
     let session = sessions::find(&mut tx, session.id).await?.ok_or(Error::not_found("session"))?;
@@ -107,12 +118,15 @@ async fn whole(
             let detail = "this Idempotency-Key came before with another content";
             Err(Error::new(Kind::Refused, "idempotency_key_reused", detail))
         }
-        Replied::Before(entry) => {
-            let replayed = [("idempotent-replayed", "true")];
-            Ok((StatusCode::CREATED, replayed, Json(entry.json())).into_response())
-        }
+        Replied::Before(entry) => Ok(replayed(&entry)),
         replied => stored(host, replied),
     }
+}
+
+/// The message that the same call stored before.
+fn replayed(entry: &Entry) -> Response {
+    let replayed = [("idempotent-replayed", "true")];
+    (StatusCode::CREATED, replayed, Json(entry.json())).into_response()
 }
 
 /// Adds a piece to a reply; the last one stores it as one message.
@@ -125,14 +139,24 @@ async fn piece(host: &Host, session: &Session, stream: &str, reply: &Reply) -> R
         return Err(Error::field("/content", "must not be empty in a piece that is not the last"));
     }
     let clock = &host.clock;
+    // The stream's name is its reply's key: the last piece may come again.
+    let key = ReplyKey { text: format!("stream:{stream}"), maybe_used: true };
     let mut tx = host.db.write().await?;
+    if let Some(entry) = sessions::replied(&mut tx, session.id, &key).await? {
+        if !reply.done {
+            let detail = "the reply of this streamId is finished; a new one needs a new streamId";
+            return Err(Error::conflict("stream_finished", detail));
+        }
+        return Ok(replayed(&entry));
+    }
     let draft =
         drafts::append(&mut tx, clock, session.id, stream, &reply.content, REPLY_BYTES).await?;
     let replied = if reply.done {
         input::content(&draft.content, REPLY_BYTES)?;
         drafts::delete(&mut tx, session.id, stream).await?;
         let (id, text) = (draft.message_id, draft.content.as_str());
-        let replied = sessions::reply(&mut tx, clock, session.id, Speaker::Token, id, text, None);
+        let replied =
+            sessions::reply(&mut tx, clock, session.id, Speaker::Token, id, text, Some(key));
         Some(replied.await?)
     } else {
         None
