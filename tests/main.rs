@@ -3,5 +3,14 @@
 
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
+mod bombs;
+mod endurance;
+mod guests;
 mod harness;
+mod librarian;
+mod limits;
+mod logs;
 mod path;
+mod refusals;
+mod residue;
+mod uploads;
