@@ -17,7 +17,8 @@
 //! | `handles` | "begins replies and never ends them" |
 //! | `fileReadBytes`, `fileWriteBytes` | `librarian::reading_and_writing_have_their_budgets` |
 //! | `concurrentEvents`, `…Total` | `endurance::events_beyond_the_limit_wait_for_their_turn` |
-//! | `componentBytes`, `compileMillis`, `compileMemoryBytes` | `uploads` |
+//! | `componentBytes` | `refusals::too_much_and_of_the_wrong_kind` |
+//! | `compileMillis`, `compileMemoryBytes` | `bombs` |
 
 use crate::harness::{Engine, Events, Platform, Value, guests, json};
 use aiybiz_host::sandbox::Limits;
