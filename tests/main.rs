@@ -5,13 +5,22 @@
 
 mod accounts;
 mod agent_api;
+mod bombs;
 mod catalogue;
 mod crash;
 mod delivery;
+mod endurance;
+mod guests;
 mod harness;
 mod lanes;
 mod layers;
+mod librarian;
+mod limits;
+mod logs;
 mod path;
 mod problems;
+mod refusals;
+mod residue;
 mod storage;
 mod streams;
+mod uploads;

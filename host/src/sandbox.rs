@@ -21,6 +21,7 @@ mod limits;
 mod receipt;
 mod run;
 mod scope;
+mod shape;
 mod signatures;
 mod stdio;
 mod world;
@@ -33,6 +34,7 @@ pub use limits::Limits;
 pub use receipt::{LogEntry, Outcome, Receipt};
 pub use run::{Ended, Event, Job};
 pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, State};
+pub use shape::{FUNCTION_BYTES, FUNCTION_KNOTS, FUNCTION_LOCALS, FUNCTIONS, MODULES};
 
 use crate::{
     error::{Error, Problem, Result},
@@ -87,6 +89,7 @@ pub struct Sandbox {
     ready: DashMap<String, Arc<Component>>,
     uses: AtomicU64,
     compiles: Semaphore,
+    trials: Semaphore,
     total: Semaphore,
     per_agent: DashMap<AgentId, Arc<Semaphore>>,
     /// None only while the sandbox is being dropped.
@@ -127,6 +130,7 @@ impl Sandbox {
             ready: DashMap::new(),
             uses: AtomicU64::new(0),
             compiles: Semaphore::new(COMPILES),
+            trials: Semaphore::new(engine::TRIALS as usize),
             total: Semaphore::new(total.min(Semaphore::MAX_PERMITS)),
             per_agent: DashMap::new(),
             limits: Arc::new(config.limits),
@@ -241,6 +245,7 @@ impl Sandbox {
             None => error.detail,
         })?;
         let component = component.ok_or("it does not load")?;
+        let _turn = self.trials.acquire().await;
         let (engine, job) = (self.engine.clone(), trial(&self.limits));
         let trial =
             self.handle.spawn(async move { run::instantiate(&engine, &component.pre, job).await });

@@ -5,16 +5,54 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 pub const ECHO: &[u8] = include_bytes!("../../guest-examples/echo/echo.wasm");
 pub const LIBRARIAN: &[u8] = include_bytes!("../../guest-examples/librarian/librarian.wasm");
 
-const WIT: &str = include_str!("../../wit/agent.wit");
+pub const WIT: &str = include_str!("../../wit/agent.wit");
+
+/// What guests may import of WASI, and a world with it.
+const WASI: &str = r"
+package wasi:io@0.2.0 {
+  interface error { resource error; }
+  interface poll { resource pollable { block: func(); } }
+  interface streams {
+    use error.{error};
+    variant stream-error { last-operation-failed(error), closed }
+    resource output-stream {
+      blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+    }
+  }
+}
+package wasi:clocks@0.2.0 {
+  interface monotonic-clock {
+    use wasi:io/poll@0.2.0.{pollable};
+    subscribe-duration: func(when: u64) -> pollable;
+  }
+}
+package wasi:cli@0.2.0 {
+  interface stdout {
+    use wasi:io/streams@0.2.0.{output-stream};
+    get-stdout: func() -> output-stream;
+  }
+}
+world agent-with-wasi {
+  include agent;
+  import wasi:clocks/monotonic-clock@0.2.0;
+  import wasi:cli/stdout@0.2.0;
+}
+";
 
 /// What every guest written as text begins with: the imports it may use, memory,
-/// and an allocator that only goes up.
+/// and an allocator that only goes up. `$say` replies with a text, `$sleep` waits
+/// some nanoseconds, `$print` writes to standard output.
 const PRELUDE: &str = r#"
   (import "aiybiz:agent/session@0.1.0" "reply" (func $reply (param i32 i32 i32)))
   (import "aiybiz:agent/session@0.1.0" "id" (func $session_id (param i32)))
   (import "aiybiz:agent/session@0.1.0" "begin-reply" (func $begin_reply (param i32)))
+  (import "aiybiz:agent/session@0.1.0" "[method]reply-stream.write" (func $piece (param i32 i32 i32 i32)))
   (import "aiybiz:agent/log@0.1.0" "write" (func $log (param i32 i32 i32 i32 i32)))
   (import "aiybiz:agent/state@0.1.0" "set" (func $state_set (param i32 i32 i32 i32 i32)))
+  (import "wasi:clocks/monotonic-clock@0.2.0" "subscribe-duration" (func $after (param i64) (result i32)))
+  (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))
+  (import "wasi:cli/stdout@0.2.0" "get-stdout" (func $stdout (result i32)))
+  (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush" (func $write (param i32 i32 i32 i32)))
   (memory (export "memory") 2)
   (global $top (mut i32) (i32.const 4096))
   (func $realloc (export "cabi_realloc") (param $old i32) (param $olds i32) (param $align i32) (param $size i32) (result i32)
@@ -25,6 +63,9 @@ const PRELUDE: &str = r#"
       (then (if (i32.eq (memory.grow (i32.add (i32.const 1) (i32.div_u (local.get $size) (i32.const 65536)))) (i32.const -1)) (then unreachable))))
     (local.get $p))
   (func $ok (result i32) (i32.store8 (i32.const 0) (i32.const 0)) (i32.const 0))
+  (func $say (param i32 i32) (call $reply (local.get 0) (local.get 1) (i32.const 64)))
+  (func $sleep (param i64) (call $block (call $after (local.get 0))))
+  (func $print (param i32 i32) (call $write (call $stdout) (local.get 0) (local.get 1) (i32.const 64)))
 "#;
 
 /// The three exports; `on_message` is the body of `on-message`, in which `$text`
@@ -35,7 +76,12 @@ pub fn on_message(on_message: &str) -> Vec<u8> {
 
 /// With functions and data of its own, and what `on-session-started` does.
 pub fn guest(more: &str, on_message: &str, on_started: &str) -> Vec<u8> {
-    let text = format!(
+    core(&text(more, on_message, on_started))
+}
+
+/// The same, before it is assembled.
+pub fn text(more: &str, on_message: &str, on_started: &str) -> String {
+    format!(
         r#"(module {PRELUDE} {more}
   (func (export "aiybiz:agent/handler@0.1.0#on-session-started") (result i32) {on_started} (call $ok))
   (func (export "aiybiz:agent/handler@0.1.0#on-message")
@@ -44,14 +90,13 @@ pub fn guest(more: &str, on_message: &str, on_started: &str) -> Vec<u8> {
     {on_message}
     (call $ok))
   (func (export "aiybiz:agent/handler@0.1.0#on-session-ended") (param $reason i32) (result i32) (call $ok)))"#
-    );
-    core(&text)
+    )
 }
 
 /// A core module from text, with the world's description attached, as a WIT
 /// binding generator leaves it: what builders upload.
 pub fn core(text: &str) -> Vec<u8> {
-    with_world(text, WIT, "agent")
+    with_world(text, &format!("{WIT}{WASI}"), "agent-with-wasi")
 }
 
 /// The same for another world.

@@ -6,6 +6,7 @@
 
 #![expect(dead_code, reason = "every theme uses another part of it")]
 
+pub mod files;
 pub mod guests;
 pub mod people;
 pub mod postgres;
@@ -109,7 +110,7 @@ pub struct Platform {
     pub url: String,
     pub host: Host,
     pub clock: Clock,
-    pub place: Place,
+    place: Option<Place>,
 }
 
 impl Platform {
@@ -125,15 +126,40 @@ impl Platform {
         Self::open(place, config).await
     }
 
+    pub fn place(&self) -> &Place {
+        self.place.as_ref().expect("it is there while the platform runs")
+    }
+
+    /// Stops it, lets something happen to its place, and starts it again.
+    pub async fn again(self, meanwhile: impl FnOnce()) -> Self {
+        let (host, clock) = (self.host.clone(), self.clock.clone());
+        let config = Config::clone(&host.config);
+        host.stopping.cancel();
+        host.tasks.close();
+        host.tasks.wait().await;
+        host.db.close().await;
+        host.folder.unlock().expect("it was ours");
+        let place = self.into_place();
+        meanwhile();
+        Self::open_at(place, config, clock).await
+    }
+
+    fn into_place(mut self) -> Place {
+        self.place.take().expect("only taken here")
+    }
+
     async fn open(place: Place, config: Config) -> Self {
-        let clock = Clock::default();
+        Self::open_at(place, config, Clock::default()).await
+    }
+
+    async fn open_at(place: Place, config: Config, clock: Clock) -> Self {
         let listener = serve::listen(config.listen).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let host = Host::open(config, clock.clone(), program()).await.expect("a host");
         let stopping = host.stopping.clone();
         let served = serve::until(host.clone(), listener, stopping.cancelled_owned());
         tokio::spawn(async move { served.await.expect("it serves") });
-        Self { url, host, clock, place }
+        Self { url, host, clock, place: Some(place) }
     }
 
     /// Someone who has signed up, with a company of his own.

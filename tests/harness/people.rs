@@ -44,6 +44,11 @@ impl Person {
         Self { url: url.to_owned(), token: String::new(), email: String::new(), http }
     }
 
+    /// The same person at another address.
+    pub fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
         if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }

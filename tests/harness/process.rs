@@ -14,13 +14,13 @@ pub struct Process {
 impl Process {
     /// Starts `aiybiz serve` on a free port and waits until it listens.
     pub fn serve(place: &Place) -> Self {
-        Self::start(command(place, "127.0.0.1:0").arg("serve"))
+        Self::start(command(place).arg("serve"))
     }
 
     /// Starts it again where it was.
     pub fn serve_at(place: &Place, url: &str) -> Self {
         let address = url.strip_prefix("http://").expect("an URL of ours");
-        Self::start(command(place, address).arg("serve"))
+        Self::start(command(place).env("AIYBIZ_LISTEN", address).arg("serve"))
     }
 
     fn start(command: &mut Command) -> Self {
@@ -58,10 +58,11 @@ impl Drop for Process {
 }
 
 /// The program with the flags for this place.
-pub fn command(place: &Place, listen: &str) -> Command {
+pub fn command(place: &Place) -> Command {
     let mut command = Command::new(program());
     command
-        .args(["--listen", listen, "--webhook-allow", "127.0.0.0/8"])
+        .env("AIYBIZ_LISTEN", "127.0.0.1:0")
+        .args(["--webhook-allow", "127.0.0.0/8"])
         .args(["--database-url", &place.database_url])
         .arg("--data-dir")
         .arg(place.folder.path().join("data"))

@@ -112,23 +112,35 @@ async fn wasm(host: &Host, request: Request) -> Result<Bytes> {
 
 /// Has the upload looked at, and writes down what came of it.
 async fn admit(host: Host, agent: AgentId, version: i64, bytes: Bytes) -> Result<Version> {
+    let looked = look(&host, bytes).await;
+    // A version that was begun is concluded, also when the platform fails.
+    let detail = "the platform failed to look at it; upload it again";
+    let failed = || Problem { pointer: "body".into(), detail: detail.into() };
+    let fallback = || Report { problems: vec![failed()], ..Report::default() };
+    let (report, error) = match looked {
+        Ok(report) => (report, None),
+        Err(error) => (fallback(), Some(error)),
+    };
+    let mut tx = host.db.write().await?;
+    let version = components::conclude(&mut tx, agent, version, &report).await?;
+    tx.commit().await?;
+    error.map_or(Ok(version), Err)
+}
+
+async fn look(host: &Host, bytes: Bytes) -> Result<Report> {
     let admission = host.sandbox.admit(bytes.clone()).await?;
     let inspection = admission.inspection;
     if inspection.problems.is_empty() {
         host.objects.put(&work::lane::upload_key(&admission.sha256), bytes).await?;
     }
-    let report = Report {
+    Ok(Report {
         world: inspection.world,
         imports: inspection.imports,
         metadata: inspection.metadata,
         warnings: inspection.warnings,
         problems: inspection.problems,
         compile: json!(admission.compiled),
-    };
-    let mut tx = host.db.write().await?;
-    let version = components::conclude(&mut tx, agent, version, &report).await?;
-    tx.commit().await?;
-    Ok(version)
+    })
 }
 
 async fn list(

@@ -21,8 +21,8 @@ use tokio::{io::AsyncWriteExt, process::Command};
 /// The largest artifact: JavaScript's is 37 MB.
 const ARTIFACT_BYTES: u64 = 512 << 20;
 
-/// What the worker may say about a failure.
-const COMPLAINT_BYTES: usize = 2_000;
+/// What the worker may say about a failure, in characters.
+const COMPLAINT: usize = 2_000;
 
 /// What compiling cost; part of the version's record.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,7 +90,10 @@ async fn drive(
 fn complaint(output: &std::process::Output, limits: &Limits) -> String {
     use std::os::unix::process::ExitStatusExt;
     let said = String::from_utf8_lossy(&output.stderr);
-    let said: String = said.trim().chars().take(COMPLAINT_BYTES).collect();
+    // A panic's own words are for the operator, the last line for the builder.
+    tracing::warn!(status = %output.status, %said, "an upload did not compile");
+    let last = said.lines().next_back().unwrap_or_default();
+    let said = last.strip_prefix("aiybiz: ").unwrap_or(last);
     match output.status.signal() {
         Some(signal)
             if signal == rustix::process::Signal::XCPU.as_raw()
@@ -105,7 +108,7 @@ fn complaint(output: &std::process::Output, limits: &Limits) -> String {
             "compiling needed more than compileMemoryBytes ({})",
             limits.compile_memory_bytes
         ),
-        None => said,
+        None => said.chars().take(COMPLAINT).collect(),
     }
 }
 

@@ -5,7 +5,10 @@
 //! pool, compiles in the child process. An artifact fits the serving engine when
 //! their compatibility hashes agree, which Wasmtime checks on loading.
 
-use super::limits::Limits;
+use super::{
+    limiter::{INSTANCES, MEMORIES, TABLES},
+    limits::Limits,
+};
 use std::{num::NonZeroUsize, time::Duration};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Result,
@@ -15,6 +18,9 @@ use wasmtime::{
 /// How often a busy guest is interrupted to let others have a turn and to look at
 /// its budget. Half of it is the mean error of the CPU limit.
 pub(super) const TICK: Duration = Duration::from_millis(5);
+
+/// Uploads that are tried out at once, beside the events.
+pub(super) const TRIALS: u32 = 4;
 
 /// Kept mapped per slot after an instance is gone, so that the next one need not
 /// fault it in again; small guests fit wholly.
@@ -51,10 +57,10 @@ fn code() -> Config {
         .memory_may_move(false)
         .memory_reservation(4 << 30)
         .memory_guard_size(32 << 20)
-        // A 0.2 component needs none of these; each is less to attack.
+        // A 0.2 component needs none of these; each is less to attack. (It does need
+        // multiple memories: calls between its parts copy from one to another.)
         .shared_memory(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
         .wasm_stack_switching(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false);
@@ -63,19 +69,19 @@ fn code() -> Config {
 
 fn pool(limits: &Limits) -> PoolingAllocationConfig {
     let total = u32::try_from(limits.concurrent_events_total).unwrap_or(u32::MAX).max(1);
-    // Room for the trial of uploads beside the events.
-    let total = total.saturating_add(4);
+    let total = total.saturating_add(TRIALS);
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(total)
-        .total_core_instances(total.saturating_mul(50))
-        .total_memories(total.saturating_mul(2))
-        .total_tables(total.saturating_mul(8))
+        // Enough for guests that each take all they may: none starves another.
+        .total_core_instances(total.saturating_mul(INSTANCES))
+        .total_memories(total.saturating_mul(MEMORIES))
+        .total_tables(total.saturating_mul(TABLES))
         .total_stacks(total)
         .max_memory_size(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX))
         .table_elements(usize::try_from(limits.table_elements).unwrap_or(usize::MAX))
-        .max_core_instances_per_component(50)
-        .max_memories_per_component(4)
-        .max_tables_per_component(16)
+        .max_core_instances_per_component(INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
         .max_memories_per_module(1)
         .max_tables_per_module(4)
         .max_component_instance_size(4 << 20)

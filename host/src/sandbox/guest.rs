@@ -7,8 +7,9 @@ use super::{
     scope::{Answer, Denied, Scope, State},
     stdio::Printed,
 };
-use crate::timestamp::Timestamp;
+use crate::{id::EventId, timestamp::Timestamp};
 use std::{
+    collections::BTreeSet,
     fmt,
     future::Future,
     sync::Arc,
@@ -42,6 +43,8 @@ pub(super) struct Guest {
     pub(super) used: Used,
     /// The next reply's number.
     pub(super) ordinal: u64,
+    /// Replies that were shown in part and neither stored nor given up yet.
+    pub(super) half_said: BTreeSet<EventId>,
     pub(super) log: Vec<LogEntry>,
     pub(super) printed: Printed,
     /// Loaded when first asked for.
@@ -101,6 +104,7 @@ impl Guest {
             scope,
             used: Used::default(),
             ordinal: 0,
+            half_said: BTreeSet::new(),
             log: Vec::new(),
             printed,
             state: None,

@@ -3,33 +3,22 @@
 //!
 //! What it finds wrong it names, all of it, before any time is spent on compiling.
 
-use super::{limits::Limits, signatures};
+use super::{
+    limits::Limits,
+    shape::{self, FUNCTIONS, IMPORTS, MODULES, NAME, NESTING},
+    signatures,
+};
 use crate::error::Problem;
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use wasmparser::{
     ComponentExternalKind, Encoding, FuncValidatorAllocations, Parser, Payload, ValidPayload,
     Validator,
 };
 use wasmtime::Engine;
 
-/// Bytes of one function's body. What a function costs to compile grows with its
-/// blocks times its locals; StarlingMonkey's largest has 150 KB.
-const FUNCTION_BYTES: usize = 1 << 20;
-
-/// Locals of one function, for the same reason.
-const FUNCTION_LOCALS: u64 = 10_000;
-
-/// Functions in all; Python has 15 000.
-const FUNCTIONS: u64 = 100_000;
-
-/// Components and modules within components.
-const NESTING: usize = 10;
-
-/// Core modules in all; Python has 9.
-const MODULES: usize = 64;
-
-/// The longest name of an import or export that is repeated in an answer.
-const NAME: usize = 200;
+/// Problems that are told of one upload.
+const PROBLEMS: usize = 100;
 
 /// What may be imported beside the world's own interfaces. Everything here is
 /// linked; most of it then finds that it may do nothing.
@@ -72,6 +61,15 @@ impl Inspection {
 
 /// Looks at an upload. Blocks for as long as validating takes (Python: 0.2 s).
 pub fn inspect(upload: &[u8], limits: &Limits) -> Inspection {
+    // Several libraries read a stranger's bytes here; one that panics has refused.
+    catch_unwind(AssertUnwindSafe(|| look(upload, limits))).unwrap_or_else(|_| {
+        let mut found = Inspection::default();
+        found.refuse("body", "could not be read");
+        found
+    })
+}
+
+fn look(upload: &[u8], limits: &Limits) -> Inspection {
     let mut found = Inspection::default();
     let size = upload.len() as u64;
     if size > limits.component_bytes {
@@ -86,6 +84,11 @@ pub fn inspect(upload: &[u8], limits: &Limits) -> Inspection {
         return found;
     }
     if Parser::is_core_wasm(upload) {
+        // The encoder believes what it reads.
+        if let Err(why) = walk(upload, limits, &mut Inspection::default(), &mut Vec::new()) {
+            found.refuse("body", why);
+            return found;
+        }
         match wrap(upload) {
             Ok(component) => {
                 found.component = component;
@@ -105,16 +108,22 @@ pub fn inspect(upload: &[u8], limits: &Limits) -> Inspection {
         found.refuse("body", "is not WebAssembly");
         return found;
     }
-    found.metadata = metadata(upload);
     let component = std::mem::take(&mut found.component);
     let mut exports = Vec::new();
-    if let Err(why) = walk(&component, &mut found, &mut exports) {
+    if let Err(why) = walk(&component, limits, &mut found, &mut exports) {
         found.refuse("body", why);
     } else {
+        // Not before the nesting is known to be shallow: dropping what was read
+        // recurses.
+        found.metadata = metadata(upload);
         check_names(&mut found, &exports);
         if found.problems.is_empty() {
             found.problems.extend(signatures::differences(&component));
         }
+    }
+    if let Some(more) = found.problems.len().checked_sub(PROBLEMS + 1) {
+        found.problems.truncate(PROBLEMS);
+        found.refuse("body", format!("has {} more of these", more + 1));
     }
     found.component = component;
     found
@@ -127,7 +136,12 @@ fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// The one pass. The error is what makes the bytes no valid component.
-fn walk(bytes: &[u8], found: &mut Inspection, exports: &mut Vec<String>) -> Result<(), String> {
+fn walk(
+    bytes: &[u8],
+    limits: &Limits,
+    found: &mut Inspection,
+    exports: &mut Vec<String>,
+) -> Result<(), String> {
     let mut validator = Validator::new();
     let mut allocations = FuncValidatorAllocations::default();
     let (mut functions, mut modules) = (0_u64, 0_usize);
@@ -151,12 +165,18 @@ fn walk(bytes: &[u8], found: &mut Inspection, exports: &mut Vec<String>) -> Resu
                     return Err(format!("has more than {FUNCTIONS} functions"));
                 }
             }
-            Payload::CodeSectionEntry(body) => check_function(body)?,
+            Payload::MemorySection(memories) => shape::check_memories(memories, limits)?,
+            Payload::TableSection(tables) => shape::check_tables(tables, limits)?,
+            Payload::CodeSectionEntry(body) => shape::check_size(body)?,
             Payload::ComponentImportSection(section) if open.len() == 1 => {
                 for import in section.clone() {
-                    found
-                        .imports
-                        .push(import.map_err(|error| error.to_string())?.name.name.to_owned());
+                    let name = import.map_err(|error| error.to_string())?.name.name;
+                    if found.imports.len() == IMPORTS || name.len() > NAME {
+                        return Err(format!(
+                            "imports more than {IMPORTS} interfaces, or one whose name has more than {NAME} bytes"
+                        ));
+                    }
+                    found.imports.push(name.to_owned());
                 }
             }
             Payload::ComponentExportSection(section) if open.len() == 1 => {
@@ -176,23 +196,9 @@ fn walk(bytes: &[u8], found: &mut Inspection, exports: &mut Vec<String>) -> Resu
         if let ValidPayload::Func(function, body) = valid {
             let mut function = function.into_validator(allocations);
             function.validate(&body).map_err(|error| error.to_string())?;
+            shape::check_knots(&body, u64::from(function.len_locals()))?;
             allocations = function.into_allocations();
         }
-    }
-    Ok(())
-}
-
-fn check_function(body: &wasmparser::FunctionBody<'_>) -> Result<(), String> {
-    let size = body.as_bytes().len();
-    if size > FUNCTION_BYTES {
-        return Err(format!("has a function of {size} bytes, at most {FUNCTION_BYTES}"));
-    }
-    let mut locals = 0_u64;
-    for group in body.get_locals_reader().map_err(|error| error.to_string())? {
-        locals += u64::from(group.map_err(|error| error.to_string())?.0);
-    }
-    if locals > FUNCTION_LOCALS {
-        return Err(format!("has a function with {locals} locals, at most {FUNCTION_LOCALS}"));
     }
     Ok(())
 }
@@ -233,7 +239,7 @@ fn metadata(upload: &[u8]) -> serde_json::Value {
     };
     let claims = payload.metadata();
     let text =
-        |value: Option<String>| value.map(|text| text.chars().take(NAME).collect::<String>());
+        |value: Option<String>| value.map(|text| super::receipt::plain(&text, &mut { NAME }));
     serde_json::json!({
         "name": text(claims.name.clone()),
         "version": text(claims.version.as_ref().map(ToString::to_string)),

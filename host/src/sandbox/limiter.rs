@@ -8,12 +8,22 @@
 use super::limits::Limits;
 use wasmtime::{ResourceLimiter, Result};
 
+/// Core instances of one guest; Python has 14: the main module, libraries, shims.
+pub(super) const INSTANCES: u32 = 50;
+
+/// Memories of one guest; QuickJS has two, its own and its standard library's.
+pub(super) const MEMORIES: u32 = 4;
+
+/// Tables of one guest; none has more than two.
+pub(super) const TABLES: u32 = 16;
+
 pub(super) struct Limiter {
     max_memory: usize,
     max_elements: usize,
     memory: usize,
     elements: usize,
     pub(super) peak_memory: usize,
+    /// A wish was refused. A smaller one may be granted after that.
     pub(super) refused: bool,
 }
 
@@ -38,35 +48,29 @@ fn grown(total: usize, current: usize, desired: usize, max: usize) -> Option<usi
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        match grown(self.memory, current, desired, self.max_memory) {
-            Some(total) => {
-                self.memory = total;
-                self.peak_memory = self.peak_memory.max(total);
-            }
-            None => self.refused = true,
-        }
-        Ok(!self.refused)
+        let total = grown(self.memory, current, desired, self.max_memory);
+        self.memory = total.unwrap_or(self.memory);
+        self.peak_memory = self.peak_memory.max(self.memory);
+        self.refused |= total.is_none();
+        Ok(total.is_some())
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        match grown(self.elements, current, desired, self.max_elements) {
-            Some(total) => self.elements = total,
-            None => self.refused = true,
-        }
-        Ok(!self.refused)
+        let total = grown(self.elements, current, desired, self.max_elements);
+        self.elements = total.unwrap_or(self.elements);
+        self.refused |= total.is_none();
+        Ok(total.is_some())
     }
 
-    /// The largest guests have about 30 core instances (main module, shims,
-    /// adapters); the pool has room for 50.
     fn instances(&self) -> usize {
-        50
+        INSTANCES as usize
     }
 
     fn tables(&self) -> usize {
-        16
+        TABLES as usize
     }
 
     fn memories(&self) -> usize {
-        4
+        MEMORIES as usize
     }
 }

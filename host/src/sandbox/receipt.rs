@@ -4,6 +4,10 @@ use super::{limits::Limits, scope::State};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
+/// The longest explanation and the longest frame of a backtrace, in bytes.
+pub(super) const EXPLANATION: usize = 2_000;
+pub(super) const FRAME: usize = 300;
+
 /// How an event ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -119,4 +123,18 @@ impl Used {
         })
         .collect()
     }
+}
+
+/// As much of a guest's text as there is room for, without control characters: a
+/// log line must not be able to draw on an operator's terminal, and PostgreSQL
+/// stores no NUL.
+pub(super) fn plain(text: &str, room: &mut usize) -> String {
+    let mut kept = String::with_capacity(text.len().min(*room));
+    for c in text.chars() {
+        let c = if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+        let Some(left) = room.checked_sub(c.len_utf8()) else { break };
+        *room = left;
+        kept.push(c);
+    }
+    kept
 }

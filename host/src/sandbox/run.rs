@@ -10,7 +10,7 @@ use super::world::aiybiz::agent::types::{EndReason, Failure};
 use super::{
     guest::{Facts, Guest, Stop},
     limits::Limits,
-    receipt::{Outcome, Receipt},
+    receipt::{EXPLANATION, FRAME, Outcome, Receipt, plain},
     scope::{Message, Scope},
     world::{Agent, AgentPre, exports::aiybiz::agent::handler::Guest as Handler},
 };
@@ -75,8 +75,9 @@ pub(super) async fn run(engine: &Engine, pre: &AgentPre<Guest>, sha256: &str, jo
         Ok(Err(_)) => End::Panicked,
         Err(_) => End::OutOfTime,
     };
-    let guest = store.into_data();
+    let mut guest = store.into_data();
     let wall = begun.elapsed();
+    guest.give_up_half_said().await;
     receipt(guest, &end, sha256, instantiated, wall)
 }
 
@@ -163,7 +164,8 @@ fn receipt(
     let kept = outcome == Outcome::Ok && guest.state_changed;
     Receipt {
         outcome,
-        explanation,
+        // It may quote the guest.
+        explanation: plain(&explanation, &mut { EXPLANATION }),
         sha256: sha256.to_owned(),
         queue_micros: 0,
         instantiate_micros: micros(instantiated),
@@ -277,10 +279,8 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
         let symbol = frame.symbols().first();
         let name = symbol.and_then(|s| s.name()).or(frame.func_name());
         let name = name.map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
-        match symbol.and_then(|s| Some((s.file()?, s.line()?))) {
-            Some((file, line)) => format!("{name} ({file}:{line})"),
-            None => name,
-        }
+        let place = symbol.and_then(|s| Some(format!(" ({}:{})", s.file()?, s.line()?)));
+        plain(&(name + &place.unwrap_or_default()), &mut { FRAME })
     };
     backtrace.frames().iter().map(name).collect()
 }

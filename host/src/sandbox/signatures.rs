@@ -4,6 +4,7 @@
 //! first difference. Here both sides are written out as text, function by
 //! function, and every difference is named.
 
+use super::shape::NAME;
 use crate::error::Problem;
 use std::sync::LazyLock;
 use wit_parser::{
@@ -115,78 +116,109 @@ fn problem(pointer: &str, detail: &str) -> Problem {
 
 /// `func(id: string, offset: u64) -> result<own reader, variant{not-found, …}>`
 fn signature(resolve: &Resolve, function: &Function) -> String {
-    let params: Vec<_> = function
-        .params
-        .iter()
-        .map(|param| format!("{}: {}", param.name, text(resolve, &param.ty)))
-        .collect();
     let kind = if function.kind.is_async() { "async func" } else { "func" };
-    let result = function.result.as_ref().map(|ty| format!(" -> {}", text(resolve, ty)));
-    format!("{kind}({}){}", params.join(", "), result.unwrap_or_default())
-}
-
-fn text(resolve: &Resolve, ty: &Type) -> String {
-    match ty {
-        Type::Id(id) => defined(resolve, *id),
-        Type::Bool => "bool".into(),
-        Type::Char => "char".into(),
-        Type::String => "string".into(),
-        // The rest are numbers, whose debug names are their own in upper case.
-        number => format!("{number:?}").to_lowercase(),
+    let mut text = Text { resolve, out: kind.to_owned() };
+    let params = function.params.iter().map(|param| (param.name.as_str(), Some(&param.ty)));
+    text.list("(", params, ": ", ")");
+    if let Some(result) = &function.result {
+        text.out.push_str(" -> ");
+        text.ty(Some(result));
     }
+    text.out
 }
 
-/// A defined type written out, since two sides agree on its shape, not its name.
-fn defined(resolve: &Resolve, id: TypeId) -> String {
-    let optional = |ty: &Option<Type>| ty.as_ref().map_or("_".into(), |ty| text(resolve, ty));
-    let definition = &resolve.types[id];
-    let name = || definition.name.clone().unwrap_or_default();
-    match &definition.kind {
-        TypeDefKind::Type(ty) => text(resolve, ty),
-        TypeDefKind::List(ty) => format!("list<{}>", text(resolve, ty)),
-        TypeDefKind::Option(ty) => format!("option<{}>", text(resolve, ty)),
-        TypeDefKind::Result(result) => {
-            format!("result<{}, {}>", optional(&result.ok), optional(&result.err))
+/// A signature being written out. A few bytes of types within types can stand for
+/// gigabytes of text, so it ends soon after [`Text::MAX`].
+struct Text<'a> {
+    resolve: &'a Resolve,
+    out: String,
+}
+
+impl<'a> Text<'a> {
+    /// The longest signature of the world's has 600 bytes.
+    const MAX: usize = 4_000;
+
+    fn ty(&mut self, ty: Option<&Type>) {
+        match ty {
+            _ if self.out.len() > Self::MAX => {}
+            None => self.out.push('_'),
+            Some(Type::Id(id)) => self.defined(*id),
+            // The rest are numbers and texts, whose debug names are their own in
+            // another case.
+            Some(plain) => self.out.push_str(&format!("{plain:?}").to_lowercase()),
         }
-        TypeDefKind::Tuple(tuple) => {
-            let parts: Vec<_> = tuple.types.iter().map(|ty| text(resolve, ty)).collect();
-            format!("tuple<{}>", parts.join(", "))
+    }
+
+    fn list<'b>(
+        &mut self,
+        open: &str,
+        items: impl Iterator<Item = (&'b str, Option<&'b Type>)>,
+        between: &str,
+        close: &str,
+    ) {
+        self.out.push_str(open);
+        for (n, (name, ty)) in items.enumerate() {
+            if self.out.len() > Self::MAX {
+                break;
+            }
+            self.out.push_str(if n == 0 { "" } else { ", " });
+            self.out.extend(name.chars().take(NAME));
+            if ty.is_some() {
+                self.out.push_str(between);
+                self.ty(ty);
+            }
         }
-        TypeDefKind::Record(record) => {
-            let fields: Vec<_> = record
-                .fields
-                .iter()
-                .map(|f| format!("{}: {}", f.name, text(resolve, &f.ty)))
-                .collect();
-            format!("record{{{}}}", fields.join(", "))
+        self.out.push_str(close);
+    }
+
+    /// A defined type written out, since two sides agree on its shape, not its name.
+    fn defined(&mut self, id: TypeId) {
+        let resolve: &'a Resolve = self.resolve;
+        let definition = &resolve.types[id];
+        let named = |ty| ("", ty);
+        match &definition.kind {
+            TypeDefKind::Type(ty) => self.ty(Some(ty)),
+            TypeDefKind::List(ty) => self.list("list<", [named(Some(ty))].into_iter(), "", ">"),
+            TypeDefKind::Option(ty) => self.list("option<", [named(Some(ty))].into_iter(), "", ">"),
+            TypeDefKind::Result(result) => {
+                self.out.push_str("result<");
+                self.ty(result.ok.as_ref());
+                self.out.push_str(", ");
+                self.ty(result.err.as_ref());
+                self.out.push('>');
+            }
+            TypeDefKind::Tuple(tuple) => {
+                self.list("tuple<", tuple.types.iter().map(|ty| named(Some(ty))), "", ">");
+            }
+            TypeDefKind::Record(record) => {
+                let fields = record.fields.iter().map(|f| (f.name.as_str(), Some(&f.ty)));
+                self.list("record{", fields, ": ", "}");
+            }
+            TypeDefKind::Variant(variant) => {
+                let cases = variant.cases.iter().map(|case| (case.name.as_str(), case.ty.as_ref()));
+                self.list("variant{", cases, " ", "}");
+            }
+            TypeDefKind::Enum(cases) => {
+                self.list("enum{", cases.cases.iter().map(|c| (c.name.as_str(), None)), "", "}");
+            }
+            TypeDefKind::Handle(Handle::Own(id)) => self.word("own", original(resolve, *id)),
+            TypeDefKind::Handle(Handle::Borrow(id)) => self.word("borrow", original(resolve, *id)),
+            // Kinds the world does not use: the name of the kind is difference enough.
+            other => self.word(other.as_str(), definition.name.as_deref().unwrap_or_default()),
         }
-        TypeDefKind::Variant(variant) => {
-            let cases: Vec<_> = variant
-                .cases
-                .iter()
-                .map(|case| match &case.ty {
-                    Some(ty) => format!("{}({})", case.name, text(resolve, ty)),
-                    None => case.name.clone(),
-                })
-                .collect();
-            format!("variant{{{}}}", cases.join(", "))
-        }
-        TypeDefKind::Enum(cases) => {
-            let cases: Vec<_> = cases.cases.iter().map(|case| case.name.clone()).collect();
-            format!("enum{{{}}}", cases.join(", "))
-        }
-        TypeDefKind::Handle(Handle::Own(id)) => format!("own {}", original(resolve, *id)),
-        TypeDefKind::Handle(Handle::Borrow(id)) => format!("borrow {}", original(resolve, *id)),
-        TypeDefKind::Resource => format!("resource {}", name()),
-        // Kinds the world does not use: the name of the kind is difference enough.
-        other => format!("{} {}", other.as_str(), name()),
+    }
+
+    fn word(&mut self, word: &str, name: &str) {
+        self.out.push_str(word);
+        self.out.push(' ');
+        self.out.extend(name.chars().take(NAME));
     }
 }
 
 /// A resource's own name, behind any `use`.
-fn original(resolve: &Resolve, id: TypeId) -> String {
+fn original(resolve: &Resolve, id: TypeId) -> &str {
     match &resolve.types[id].kind {
         TypeDefKind::Type(Type::Id(id)) => original(resolve, *id),
-        _ => resolve.types[id].name.clone().unwrap_or_default(),
+        _ => resolve.types[id].name.as_deref().unwrap_or_default(),
     }
 }

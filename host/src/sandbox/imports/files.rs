@@ -15,6 +15,9 @@ const CHUNK: u64 = 1 << 20;
 /// Files in one page of a listing.
 const PAGE: usize = 200;
 
+/// The longest media type, in bytes.
+const MEDIA_TYPE: usize = 255;
+
 /// A file that is being read.
 pub struct Reading {
     file: File,
@@ -65,6 +68,10 @@ impl files::Host for Guest {
         media_type: Option<String>,
     ) -> Result<Result<Resource<Drafting>, FileError>> {
         self.call("files.create")?;
+        // A declaration, not a fact: one that cannot be a media type is none.
+        let sound =
+            |kind: &String| kind.len() <= MEDIA_TYPE && kind.chars().all(|c| !c.is_control());
+        let media_type = media_type.filter(sound);
         let scope = self.scope.clone();
         let created = self.file_answer("files.create", scope.create(&path, media_type)).await?;
         Ok(match created {

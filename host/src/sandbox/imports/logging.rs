@@ -2,13 +2,16 @@
 
 use crate::sandbox::{
     guest::Guest,
-    receipt::LogEntry,
+    receipt::{LogEntry, plain},
     world::aiybiz::agent::log::{self, Level},
 };
 use wasmtime::Result;
 
 /// Longer entries are cut, in bytes.
 const ENTRY_BYTES: usize = 8 << 10;
+
+/// What an entry counts for beside its text.
+const ENTRY_OVERHEAD: u64 = 16;
 
 impl log::Host for Guest {
     async fn write(
@@ -33,29 +36,19 @@ impl log::Host for Guest {
 impl Guest {
     /// Adds an entry to the event's log if there is room.
     pub(crate) fn note(&mut self, level: &str, message: String, fields: Vec<(String, String)>) {
-        let mut room = ENTRY_BYTES;
-        let message = cut(&message, &mut room);
-        let fields = fields.into_iter().map(|(k, v)| (cut(&k, &mut room), cut(&v, &mut room)));
-        let entry = LogEntry { level: level.to_owned(), message, fields: fields.collect() };
-        // An empty entry is not free either.
-        let size = (ENTRY_BYTES - room + 16) as u64;
-        if self.used.log_bytes + size > self.limits.log_bytes {
+        // An empty entry is not free either; one that does not fit is cut to fit.
+        let left = self.limits.log_bytes.saturating_sub(self.used.log_bytes + ENTRY_OVERHEAD);
+        if left == 0 {
             return;
         }
-        self.used.log_bytes += size;
+        let whole = ENTRY_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut room = whole;
+        // Fields first: they say what the rest is.
+        let fields = fields.into_iter().map(|(k, v)| (plain(&k, &mut room), plain(&v, &mut room)));
+        let fields = fields.collect();
+        let message = plain(&message, &mut room);
+        let entry = LogEntry { level: level.to_owned(), message, fields };
+        self.used.log_bytes += (whole - room) as u64 + ENTRY_OVERHEAD;
         self.log.push(entry);
     }
-}
-
-/// As much of the text as there is room for, without control characters: a log
-/// line must not be able to draw on an operator's terminal.
-fn cut(text: &str, room: &mut usize) -> String {
-    let mut kept = String::with_capacity(text.len().min(*room));
-    for c in text.chars() {
-        let c = if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
-        let Some(left) = room.checked_sub(c.len_utf8()) else { break };
-        *room = left;
-        kept.push(c);
-    }
-    kept
 }

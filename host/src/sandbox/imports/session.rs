@@ -46,7 +46,7 @@ impl session::Host for Guest {
         self.spend_reply(content.len())?;
         let id = self.scope.new_reply_id();
         let ordinal = self.next_ordinal();
-        self.send(id, ordinal, content).await
+        self.send(id, ordinal, storable(content)).await
     }
 
     async fn begin_reply(&mut self) -> Result<Result<Resource<Writing>, ReplyError>> {
@@ -96,10 +96,13 @@ impl session::HostReplyStream for Guest {
             return Ok(Err(too_long()));
         }
         self.spend_reply(piece.len())?;
+        let piece = storable(piece);
         let writing = self.table.get_mut(&this)?;
         self.scope.delta(writing.id, writing.units, &piece);
         writing.units += piece.encode_utf16().count() as u64;
         writing.text.push_str(&piece);
+        let id = writing.id;
+        self.half_said.insert(id);
         Ok(Ok(()))
     }
 
@@ -109,23 +112,39 @@ impl session::HostReplyStream for Guest {
         if let Err(refused) = checked(&text) {
             return Ok(Err(refused));
         }
-        self.send(id, ordinal, text).await
+        let sent = self.send(id, ordinal, text).await?;
+        if sent.is_ok() {
+            self.half_said.remove(&id);
+        }
+        Ok(sent)
     }
 
     async fn drop(&mut self, this: Resource<Writing>) -> Result<()> {
         let writing = self.table.delete(this)?;
-        // Nothing was shown yet, so nothing failed in anybody's eyes.
-        if writing.text.is_empty() {
-            return Ok(());
+        // When nothing was shown yet, nothing failed in anybody's eyes.
+        if self.half_said.remove(&writing.id) {
+            let scope = self.scope.clone();
+            let told = scope.abandoned(writing.id);
+            let _ = within(self.limits.host_call(), "reply-stream.drop", told).await?;
         }
-        let scope = self.scope.clone();
-        let told = scope.abandoned(writing.id);
-        let _ = within(self.limits.host_call(), "reply-stream.drop", told).await?;
         Ok(())
     }
 }
 
 impl Guest {
+    /// Gives up the replies that the guest left half said: it kept their handles,
+    /// or was stopped.
+    pub(crate) async fn give_up_half_said(&mut self) {
+        while let Some(id) = self.half_said.pop_first() {
+            let told =
+                within(self.limits.host_call(), "reply-stream.drop", self.scope.abandoned(id));
+            if let Err(stop) = told.await {
+                tracing::warn!(%stop, "replies that were left half said stay so");
+                return;
+            }
+        }
+    }
+
     async fn send(
         &mut self,
         id: EventId,
@@ -164,6 +183,11 @@ fn checked(content: &str) -> Result<(), ReplyError> {
         return Err(too_long());
     }
     Ok(())
+}
+
+/// PostgreSQL stores no NUL in text. Its stand-in is longer by two bytes.
+fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 fn too_long() -> ReplyError {

@@ -23,7 +23,7 @@ impl state::Host for Guest {
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<Result<(), StateError>> {
         self.call("state.set")?;
-        if key.is_empty() || key.len() > KEY_BYTES {
+        if key.is_empty() || key.len() > KEY_BYTES || key.contains('\0') {
             return Ok(Err(StateError::InvalidKey));
         }
         let limit = self.limits.state_bytes;
@@ -73,6 +73,10 @@ impl Guest {
 impl secrets::Host for Guest {
     async fn get(&mut self, name: String) -> Result<Result<Resource<Secret>, SecretError>> {
         self.call("secrets.get")?;
+        // PostgreSQL does not even look for a name with a NUL.
+        if name.contains('\0') {
+            return Ok(Err(SecretError::NotFound));
+        }
         let scope = self.scope.clone();
         Ok(match within(self.limits.host_call(), "secrets.get", scope.secret(&name)).await? {
             Ok(Some(value)) => Ok(self.table.push(Secret(value))?),
