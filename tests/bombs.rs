@@ -38,7 +38,8 @@ async fn chat(
     done: Arc<AtomicBool>,
 ) -> Vec<Duration> {
     let mut took = Vec::new();
-    while !done.load(Ordering::Relaxed) {
+    // Once at least, also when the upload is refused before the first word.
+    while took.is_empty() || !done.load(Ordering::Relaxed) {
         let begun = Instant::now();
         cleo.says(&session, "still there?").await;
         assert_eq!(events.reply().await, "echo: still there?");
