@@ -29,6 +29,10 @@ both_engines! {
             for text in
                 ["", " ", "{", "nonsense", "{'a':1}", "\u{feff}{}", &cut, &trailing, &surrogate]
             {
+                if text.is_empty() && path.ends_with("/auth") {
+                    // Needs no body: the token is in a header.
+                    continue;
+                }
                 let request = world.json(method, path, text);
                 world.refuses(&what(text), request, 400, "not_json").await;
             }

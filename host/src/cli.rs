@@ -49,9 +49,9 @@ enum Command {
     /// Work with the settings
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Compile one component; run by the host itself
+    /// Judge one upload; run by the host itself
     #[command(hide = true)]
-    CompileWorker { memory_bytes: u64, cpu_seconds: u64 },
+    CompileWorker { limits: String },
 }
 
 #[derive(Subcommand)]
@@ -70,9 +70,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         // Before any thread is started: the worker limits itself.
-        Command::CompileWorker { memory_bytes, cpu_seconds } => {
-            sandbox::worker(memory_bytes, cpu_seconds).map_err(anyhow::Error::msg)
-        }
+        Command::CompileWorker { limits } => sandbox::worker(&limits).map_err(anyhow::Error::msg),
         command => run(command, cli.flags, cli.print_config),
     };
     match result {

@@ -37,13 +37,14 @@ pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, St
 pub use shape::{FUNCTION_BYTES, FUNCTION_KNOTS, FUNCTION_LOCALS, FUNCTIONS, MODULES};
 
 use crate::{
-    error::{Error, Problem, Result},
+    error::{Error, Result},
     id::AgentId,
     seal::{Key, hex},
     timestamp::Timestamp,
 };
 use artifact::Artifacts;
 use bytes::Bytes;
+use compile::Judgement;
 use dashmap::DashMap;
 use guest::Guest;
 use sha2::{Digest, Sha256};
@@ -146,25 +147,14 @@ impl Sandbox {
     /// Inspects, compiles and tries an upload. Problems are in the answer; an
     /// error is the platform's.
     pub async fn admit(&self, upload: Bytes) -> Result<Admission> {
-        let limits = Arc::clone(&self.limits);
-        let looked = tokio::task::spawn_blocking(move || {
-            let sha256 = hex(&Sha256::digest(&upload));
-            (sha256, inspect(&upload, &limits))
-        });
-        let (sha256, mut inspection) = looked.await.map_err(Error::internal)?;
-        let mut compiled = None;
-        if inspection.problems.is_empty() {
-            match self.compile(&sha256, &inspection.component).await? {
-                Ok(receipt) => {
-                    compiled = Some(receipt);
-                    if let Err(why) = self.try_out(&sha256).await {
-                        inspection.problems.push(Problem { pointer: "body".into(), detail: why });
-                    }
-                }
-                Err(why) => {
-                    inspection.problems.push(Problem { pointer: "body".into(), detail: why });
-                }
-            }
+        let hashed = upload.clone();
+        let sha256 = tokio::task::spawn_blocking(move || hex(&Sha256::digest(&hashed)));
+        let sha256 = sha256.await.map_err(Error::internal)?;
+        let Judgement { mut inspection, compiled } = self.judge(&sha256, &upload).await?;
+        if inspection.problems.is_empty()
+            && let Err(why) = self.try_out(&sha256).await
+        {
+            inspection.refuse("body", why);
         }
         Ok(Admission { sha256, inspection, compiled })
     }
@@ -180,14 +170,11 @@ impl Sandbox {
             return Ok(component);
         }
         let upload = upload.await?;
-        let limits = Arc::clone(&self.limits);
-        let looked = tokio::task::spawn_blocking(move || inspect(&upload, &limits)).await;
-        let inspection = looked.map_err(Error::internal)?;
         let broken = |why: String| Error::internal(anyhow::anyhow!("component {sha256}: {why}"));
+        let Judgement { inspection, .. } = self.judge(sha256, &upload).await?;
         if let Some(problem) = inspection.problems.first() {
             return Err(broken(format!("{}: {}", problem.pointer, problem.detail)));
         }
-        self.compile(sha256, &inspection.component).await?.map_err(broken)?;
         self.ready(sha256).await?.ok_or_else(|| broken("does not load".into()))
     }
 
@@ -223,19 +210,20 @@ impl Sandbox {
         receipt
     }
 
-    async fn compile(&self, sha256: &str, component: &[u8]) -> Result<Result<Compiled, String>> {
+    /// Judges an upload and keeps the artifact, if there is one.
+    async fn judge(&self, sha256: &str, upload: &[u8]) -> Result<Judgement> {
         let _turn = self.compiles.acquire().await;
         let draft = self.artifacts.draft();
         let _gone = RemoveOnDrop(&draft);
-        let compiled = compile::compile(&self.worker, &self.limits, component, &draft).await;
-        if compiled.is_ok() {
+        let judged = compile::judge(&self.worker, &self.limits, upload, &draft).await?;
+        if judged.compiled.is_some() {
             let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engine.clone());
             let (name, path) = (sha256.to_owned(), draft.clone());
             let kept = tokio::task::spawn_blocking(move || artifacts.keep(&engine, &name, &path));
             kept.await.map_err(Error::internal)??;
             self.ready.remove(sha256);
         }
-        Ok(compiled)
+        Ok(judged)
     }
 
     /// Links the component and instantiates it once, with nothing in its scope.

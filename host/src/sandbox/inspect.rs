@@ -50,7 +50,7 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    fn refuse(&mut self, what: impl Into<String>, why: impl Into<String>) {
+    pub(super) fn refuse(&mut self, what: impl Into<String>, why: impl Into<String>) {
         let mut pointer: String = what.into();
         if pointer.len() > NAME {
             pointer = pointer.chars().take(NAME).chain("…".chars()).collect();
