@@ -27,9 +27,10 @@ CREATE TABLE sessions (
 );
 
 CREATE INDEX sessions_company ON sessions (company_id, id);
-CREATE INDEX sessions_agent ON sessions (agent_id, status);
--- What the work loop looks for: lanes with something to deliver.
-CREATE INDEX sessions_lane ON sessions (lane_due) WHERE queued > 0;
+-- None on what changes with every message: PostgreSQL would have to write every
+-- index anew each time, and walk the dead entries ever after. Whoever looks for due
+-- lanes begins at the pending events.
+CREATE INDEX sessions_agent ON sessions (agent_id);
 
 -- The log: everything a client of the session may see, numbered without a gap.
 -- An entry that the agent must learn of carries the promise of its delivery

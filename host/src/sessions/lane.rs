@@ -78,6 +78,7 @@ pub async fn claim_due(
         .query_skip_locked(
             "SELECT id FROM sessions
              WHERE queued > 0 AND lane_due <= $1 AND (lane_until IS NULL OR lane_until < $1)
+               AND id IN (SELECT session_id FROM events WHERE delivery IN ('queued', 'running'))
              ORDER BY lane_due LIMIT $2",
         )
         .bind(now)
