@@ -127,20 +127,36 @@ async fn latency(engine: Engine) {
     let builder = platform.builder("Bea").await;
     let client = platform.person("Cleo").await;
     let echo = builder.publish("Echo", guests::ECHO).await;
-    let component = show("through a component", conversation(&client, &echo, 2_000).await);
+    let component = conversation(&client, &echo, 2_000, Duration::ZERO).await;
+    let component = show("through a component, without a pause", component);
+    // A pause lets the platform write down how the last event went; without one that
+    // commit is in the next message's way.
+    let calm = conversation(&client, &echo, 500, Duration::from_millis(5)).await;
+    let calm = show("through a component, 5 ms apart", calm);
     let hook = WebhookAgent::echo(&platform.url).await;
     let (hook, _) = builder.publish_webhook("Hook", &hook.address, "none").await;
-    let webhook = show("through a loopback webhook", conversation(&client, &hook, 2_000).await);
+    let webhook = conversation(&client, &hook, 2_000, Duration::ZERO).await;
+    let webhook = show("through a loopback webhook, without a pause", webhook);
     let floor = http + 2 * commit;
     row("HTTP + two commits", &format!("    {:7.0} µs", micros(floor)));
     row("component / floor", &format!("{:.2}", component.as_secs_f64() / floor.as_secs_f64()));
+    row(
+        "component, 5 ms apart / floor",
+        &format!("{:.2}", calm.as_secs_f64() / floor.as_secs_f64()),
+    );
     row("webhook / component", &format!("{:.2}", webhook.as_secs_f64() / component.as_secs_f64()));
 }
 
-async fn conversation(client: &Person, agent: &str, messages: usize) -> Vec<Duration> {
+async fn conversation(
+    client: &Person,
+    agent: &str,
+    messages: usize,
+    pause: Duration,
+) -> Vec<Duration> {
     let (session, mut events) = client.starts(agent).await;
     let mut all = Vec::with_capacity(messages);
     for n in 0..messages + 50 {
+        tokio::time::sleep(pause).await;
         let begun = Instant::now();
         client.says(&session, "hello").await;
         events.reply().await;

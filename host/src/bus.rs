@@ -42,7 +42,7 @@ pub enum Signal {
 #[derive(Clone)]
 pub struct Bus {
     channels: Arc<DashMap<SessionId, Channel>>,
-    hints: Option<mpsc::Sender<SessionId>>,
+    hints: mpsc::Sender<SessionId>,
 }
 
 struct Channel {
@@ -57,16 +57,14 @@ impl Bus {
     /// The bus, and where the hints for other processes come out.
     pub fn new() -> (Self, mpsc::Receiver<SessionId>) {
         let (hints, out) = mpsc::channel(HINTS);
-        (Self { channels: Arc::default(), hints: Some(hints) }, out)
+        (Self { channels: Arc::default(), hints }, out)
     }
 
     /// Tells readers here and elsewhere. Call it after the commit.
     pub fn announce(&self, session: SessionId, signal: Signal) {
         self.wake(session, signal);
-        if let Some(hints) = &self.hints {
-            // Full: they will find out by looking.
-            let _ = hints.try_send(session);
-        }
+        // Full: they will find out by looking.
+        let _ = self.hints.try_send(session);
     }
 
     /// Tells readers in this process.

@@ -283,3 +283,8 @@ pub async fn webhook_secret(tx: &mut Tx, id: AgentId) -> Result<Option<Vec<u8>>>
     let found: Option<(Option<Vec<u8>>,)> = tx.query(sql).bind(id).optional().await?;
     Ok(found.and_then(|(secret,)| secret))
 }
+
+/// For which place an agent's signing secret is sealed.
+pub fn secret_place(agent: AgentId) -> String {
+    format!("webhook secret/{agent}")
+}

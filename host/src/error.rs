@@ -29,8 +29,6 @@ pub enum Kind {
     Refused,
     /// Too often; may be tried again after this many seconds.
     TooMany(u32),
-    /// The platform cannot serve this now.
-    Unavailable,
     /// A fault of the platform.
     Internal,
 }

@@ -42,6 +42,8 @@ pub struct Host {
     pub folder: Arc<File>,
     /// Work that must end before the process does.
     pub tasks: TaskTracker,
+    /// Lanes that this process drives.
+    pub lanes: TaskTracker,
     /// Says "begin nothing new".
     pub stopping: CancellationToken,
     /// Something may be due.
@@ -81,6 +83,7 @@ impl Host {
             node,
             folder: Arc::new(folder),
             tasks: TaskTracker::new(),
+            lanes: TaskTracker::new(),
             stopping: CancellationToken::new(),
             due: Arc::default(),
         };

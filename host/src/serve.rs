@@ -40,8 +40,10 @@ pub async fn until(
     stop.await;
     host.stopping.cancel();
     host.tasks.close();
+    host.lanes.close();
     let drained = async {
         let served = serving.await;
+        host.lanes.wait().await;
         host.tasks.wait().await;
         served
     };

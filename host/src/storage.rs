@@ -200,16 +200,6 @@ fn trusting<DB: sqlx::Database>(options: PoolOptions<DB>) -> PoolOptions<DB> {
     })
 }
 
-/// Turns "this name is taken" into a value, for the one statement whose only
-/// unique key is that name.
-pub fn unique<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(Error::Database(error)) if error.is_unique_violation() => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Turns "what this row hangs on is gone" into a value: somebody deleted it
 /// meanwhile.
 pub fn gone<T>(result: Result<T>) -> Result<Option<T>> {

@@ -92,7 +92,7 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
 
 /// Takes over what is due and says how much that was.
 async fn take(host: &Host) -> crate::error::Result<usize> {
-    if host.tasks.len() >= LANES {
+    if host.lanes.len() >= LANES {
         return Ok(0);
     }
     let mut tx = host.db.write().await?;

@@ -136,6 +136,8 @@ impl Platform {
         let config = Config::clone(&host.config);
         host.stopping.cancel();
         host.tasks.close();
+        host.lanes.close();
+        host.lanes.wait().await;
         host.tasks.wait().await;
         host.db.close().await;
         host.folder.unlock().expect("it was ours");

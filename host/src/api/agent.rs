@@ -12,7 +12,11 @@ use crate::{
     host::Host,
     id::{EventId, SessionId},
     sandbox::REPLY_BYTES,
-    sessions::{self, Replied, ReplyKey, Session, Speaker, drafts, lines, log, log::Entry},
+    sessions::{
+        self, Session, drafts, lines, log,
+        log::Entry,
+        replies::{self, Replied, ReplyKey, Speaker},
+    },
     work::lane::announce,
 };
 use axum::{
@@ -110,7 +114,7 @@ async fn whole(
     let id: EventId = host.clock.id();
     let mut tx = host.db.write().await?;
     let replied =
-        sessions::reply(&mut tx, &host.clock, session.id, Speaker::Token, id, content, key);
+        replies::reply(&mut tx, &host.clock, session.id, Speaker::Token, id, content, key);
     let replied = replied.await?;
     tx.commit().await?;
     match replied {
@@ -142,7 +146,7 @@ async fn piece(host: &Host, session: &Session, stream: &str, reply: &Reply) -> R
     // The stream's name is its reply's key: the last piece may come again.
     let key = ReplyKey { text: format!("stream:{stream}"), maybe_used: true };
     let mut tx = host.db.write().await?;
-    if let Some(entry) = sessions::replied(&mut tx, session.id, &key).await? {
+    if let Some(entry) = replies::replied(&mut tx, session.id, &key).await? {
         if !reply.done {
             let detail = "the reply of this streamId is finished; a new one needs a new streamId";
             return Err(Error::conflict("stream_finished", detail));
@@ -156,7 +160,7 @@ async fn piece(host: &Host, session: &Session, stream: &str, reply: &Reply) -> R
         drafts::delete(&mut tx, session.id, stream).await?;
         let (id, text) = (draft.message_id, draft.content.as_str());
         let replied =
-            sessions::reply(&mut tx, clock, session.id, Speaker::Token, id, text, Some(key));
+            replies::reply(&mut tx, clock, session.id, Speaker::Token, id, text, Some(key));
         Some(replied.await?)
     } else {
         None

@@ -12,7 +12,6 @@ use crate::{
     error::{Error, Result},
     host::Host,
     id::AgentId,
-    work,
 };
 use axum::{
     Json, Router,
@@ -108,7 +107,7 @@ async fn create(
     )?;
     let id: AgentId = host.clock.id();
     let secret = (listing.delivery == "webhook").then(|| webhook::new_secret(&host.clock));
-    let place = work::lane::secret_place(id);
+    let place = catalog::secret_place(id);
     let sealed = secret.as_ref().map(|text| host.key.seal(&host.clock, &place, text.as_bytes()));
     let mut tx = host.db.write().await?;
     let template =

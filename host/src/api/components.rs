@@ -17,7 +17,6 @@ use crate::{
     seal::hex,
     sessions::receipts::{self, Invocation},
     storage::Tx,
-    work,
 };
 use axum::{
     Json, Router,
@@ -131,7 +130,7 @@ async fn look(host: &Host, bytes: Bytes) -> Result<Report> {
     let admission = host.sandbox.admit(bytes.clone()).await?;
     let inspection = admission.inspection;
     if inspection.problems.is_empty() {
-        host.objects.put(&work::lane::upload_key(&admission.sha256), bytes).await?;
+        host.objects.put(&components::upload_key(&admission.sha256), bytes).await?;
     }
     Ok(Report {
         world: inspection.world,

@@ -40,7 +40,6 @@ fn status(error: &Error) -> StatusCode {
         Kind::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

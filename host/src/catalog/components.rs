@@ -133,3 +133,8 @@ pub async fn activate(
     tx.query(sql).bind(agent).bind(version).bind(now).run().await?;
     Ok(found)
 }
+
+/// Where the bytes of an upload are kept in the object store.
+pub fn upload_key(sha256: &str) -> String {
+    format!("components/{sha256}.wasm")
+}

@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 const ECHO: &[u8] = include_bytes!("../../../guest-examples/echo/echo.wasm");
 const LIBRARIAN: &[u8] = include_bytes!("../../../guest-examples/librarian/librarian.wasm");
@@ -236,7 +236,11 @@ async fn share(host: &Host, client: &Client, session: &str) -> Result<()> {
 }
 
 fn title(text: &str) {
-    println!("\x1b[1m{text}\x1b[0m");
+    if std::io::stdout().is_terminal() {
+        println!("\x1b[1m{text}\x1b[0m");
+    } else {
+        println!("{text}");
+    }
 }
 
 fn step(what: &str, text: &str) {

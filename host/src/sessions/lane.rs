@@ -211,11 +211,3 @@ pub async fn postpone(
     tx.query(sql).bind(session).bind(seq).run().await?;
     Ok(true)
 }
-
-/// Lets go of a lane that has more to deliver; another driver may go on at once.
-pub async fn release(tx: &mut Tx, session: SessionId, claim: ClaimId) -> Result<()> {
-    let sql = "UPDATE sessions SET lane_claim = NULL, lane_until = NULL
-               WHERE id = $1 AND lane_claim = $2";
-    tx.query(sql).bind(session).bind(claim).run().await?;
-    Ok(())
-}

@@ -1,8 +1,11 @@
 //! Driving one lane: deliver, write down how it went, go on while more is waiting.
 
-use super::{retry, scope::Live};
+mod conclude;
+
+use super::scope::Live;
 use crate::{
     bus::Signal,
+    catalog::{self, components},
     delivery::{
         Delivery, Failure, Parcel, Report, Verdict, What, component::ToComponent,
         webhook::ToWebhook,
@@ -10,23 +13,20 @@ use crate::{
     error::{Error, Result},
     host::Host,
     id::{ClaimId, SessionId},
-    sandbox::{Author, Message, Outcome},
+    sandbox::{Author, Message},
     sessions::{
-        self, Speaker,
+        self,
         lane::{self, Due, Ending, Lease, RENEW, Target, Waiting},
-        log::{Entry, New},
-        memory, receipts,
+        log::Entry,
     },
-    storage::Tx,
 };
-use serde_json::json;
 use std::sync::Arc;
 
 /// Drives the lane in a task of its own. `first` is what the claim was made for,
 /// when the claimer knows it.
 pub fn drive(host: &Host, session: SessionId, claim: ClaimId, first: Option<Due>) {
     let driver = Driver { host: host.clone(), session, claim };
-    host.tasks.spawn(async move {
+    host.lanes.spawn(async move {
         if let Err(error) = driver.run(first).await {
             // The claim runs out and somebody else goes on.
             tracing::error!(%error, session = %driver.session, "a lane stopped");
@@ -155,7 +155,7 @@ impl Driver {
         let missing =
             || Error::internal(anyhow::anyhow!("agent {} has no component", target.agent_id));
         let sha256 = target.sha256.as_deref().ok_or_else(missing)?;
-        let key = upload_key(sha256);
+        let key = components::upload_key(sha256);
         let component = sandbox.load(sha256, self.host.objects.get(&key)).await?;
         Ok(ToComponent { sandbox, component })
     }
@@ -165,7 +165,7 @@ impl Driver {
             || Error::internal(anyhow::anyhow!("agent {} has no webhook", target.agent_id));
         let url = target.webhook_url.as_deref().ok_or_else(missing)?;
         let sealed = target.webhook_secret.as_deref().ok_or_else(missing)?;
-        let secret = self.host.key.open(&secret_place(target.agent_id), sealed)?;
+        let secret = self.host.key.open(&catalog::secret_place(target.agent_id), sealed)?;
         Ok(ToWebhook {
             http: self.host.http.clone(),
             clock: self.host.clock.clone(),
@@ -174,111 +174,6 @@ impl Driver {
             secret: String::from_utf8(secret).map_err(Error::internal)?,
             token: self.host.agent_token(self.session),
         })
-    }
-
-    /// Writes down how it went, all in one transaction, and then tells of it.
-    async fn conclude(&self, target: &Target, due: &Due, report: Report) -> Result<Next> {
-        let platform_failed =
-            report.receipt.as_ref().is_some_and(|r| r.outcome == Outcome::HostError);
-        let retried = target.retry_policy == "standard" || platform_failed;
-        let attempt = u32::try_from(due.attempt).unwrap_or(u32::MAX);
-        let delay = match &report.verdict {
-            Verdict::Later(_) if retried => retry::delay(&self.host.clock, attempt),
-            _ => None,
-        };
-        let mut tx = self.host.db.write().await?;
-        if let Some(delay) = delay {
-            self.record(&mut tx, target, due, &report).await?;
-            let at = self.host.clock.now() + delay;
-            if lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
-                tx.commit().await?;
-            }
-            return Ok(Next::Stop);
-        }
-        let mut news = Vec::new();
-        let ending = match &report.verdict {
-            Verdict::Delivered => Ending::Delivered,
-            Verdict::Later(failure) | Verdict::Never(failure) => {
-                news.extend(self.message_failed(&mut tx, due, failure).await?);
-                Ending::Failed
-            }
-        };
-        let seq = due.entry.seq;
-        let Some(waiting) = lane::finish(&mut tx, self.session, self.lease(), seq, ending).await?
-        else {
-            return Ok(Next::Stop);
-        };
-        self.record(&mut tx, target, due, &report).await?;
-        if let Some(state) = report.receipt.as_ref().and_then(|receipt| receipt.state.as_ref()) {
-            memory::store(&mut tx, self.session, state).await?;
-        }
-        let mut claimed = None;
-        if due.entry.kind == "session_started" {
-            let (entry, due) = self.started(&mut tx, target, ending).await?;
-            news.extend(entry);
-            claimed = due;
-        }
-        let next = match waiting {
-            Waiting::More => lane::next(&mut tx, self.session, self.claim).await?,
-            Waiting::Nothing => None,
-        };
-        tx.commit().await?;
-        for entry in &news {
-            self.announce(entry);
-        }
-        if let Some((lease, due)) = claimed {
-            drive(&self.host, self.session, lease, Some(due));
-        }
-        Ok(next.map_or(Next::Stop, |due| Next::Deliver(Box::new(due))))
-    }
-
-    /// What follows from the agent's answer to `session_started`.
-    async fn started(
-        &self,
-        tx: &mut Tx,
-        target: &Target,
-        ending: Ending,
-    ) -> Result<(Option<Entry>, Option<(ClaimId, Due)>)> {
-        let clock = &self.host.clock;
-        if ending == Ending::Delivered {
-            return Ok((sessions::activate(tx, clock, self.session).await?, None));
-        }
-        if target.delivery == "webhook" && target.retry_policy == "none" {
-            // It may still call `/auth`, until the session's provisioning time-out.
-            return Ok((None, None));
-        }
-        let lease = self.host.lease();
-        let told = sessions::end(tx, clock, self.session, "agent_failed", lease).await?;
-        let Some(told) = told else { return Ok((None, None)) };
-        let due = Due { entry: told.entry.clone(), attempt: 1 };
-        Ok((Some(told.entry), told.claimed.then_some((lease.claim, due))))
-    }
-
-    /// Tells the client that its message was in vain.
-    async fn message_failed(
-        &self,
-        tx: &mut Tx,
-        due: &Due,
-        failure: &Failure,
-    ) -> Result<Option<Entry>> {
-        if due.entry.kind != "message" {
-            return Ok(None);
-        }
-        let id = due.entry.id;
-        let body = json!({
-            "messageId": id, "eventId": id, "code": failure.code, "reason": failure.reason,
-        });
-        let new = New::of("message_failed", body);
-        sessions::note(tx, &self.host.clock, self.session, Speaker::Lane(self.claim), new).await
-    }
-
-    async fn record(&self, tx: &mut Tx, target: &Target, due: &Due, report: &Report) -> Result<()> {
-        let Some(receipt) = &report.receipt else { return Ok(()) };
-        let names = (target.agent_id, self.session, due.entry.id);
-        let written = serde_json::to_value(receipt).map_err(Error::internal)?;
-        let log = serde_json::to_value(&receipt.log).map_err(Error::internal)?;
-        let outcome = receipt.outcome.as_str();
-        receipts::record(tx, &self.host.clock, names, outcome, written, log).await
     }
 
     async fn finish(&self, due: &Due, ending: Ending) -> Result<Next> {
@@ -307,10 +202,6 @@ impl Driver {
         lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, now).await?;
         tx.commit().await?;
         Ok(())
-    }
-
-    fn announce(&self, entry: &Entry) {
-        announce(&self.host, entry);
     }
 }
 
@@ -341,14 +232,4 @@ pub fn message(entry: &Entry) -> Message {
         content: entry.text("content").to_owned(),
         created_at: entry.created_at,
     }
-}
-
-/// Where an upload is kept.
-pub fn upload_key(sha256: &str) -> String {
-    format!("components/{sha256}.wasm")
-}
-
-/// For which place an agent's signing secret is sealed.
-pub fn secret_place(agent: crate::id::AgentId) -> String {
-    format!("webhook secret/{agent}")
 }

@@ -10,7 +10,12 @@ use crate::{
     id::{AgentId, ClaimId, CompanyId, EventId, NodeId, SessionId},
     objects::Objects,
     sandbox::{Answer, Denied, Draft, File, Message, Scope, State},
-    sessions::{self, Replied, ReplyKey, Speaker, lines, log, log::New, memory},
+    sessions::{
+        lines, log,
+        log::New,
+        memory,
+        replies::{self, Replied, ReplyKey, Speaker},
+    },
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,7 +46,7 @@ impl Scope for Live {
             let mut tx = self.host.db.write().await?;
             let (clock, speaker) = (&self.host.clock, Speaker::Lane(self.claim));
             let replied =
-                sessions::reply(&mut tx, clock, self.session, speaker, id, &content, Some(key));
+                replies::reply(&mut tx, clock, self.session, speaker, id, &content, Some(key));
             let replied = replied.await?;
             tx.commit().await?;
             Ok(replied)
@@ -78,7 +83,7 @@ impl Scope for Live {
             let mut tx = self.host.db.write().await?;
             let (clock, speaker) = (&self.host.clock, Speaker::Lane(self.claim));
             let new = New::of("message_failed", body);
-            let entry = sessions::note(&mut tx, clock, self.session, speaker, new).await?;
+            let entry = replies::note(&mut tx, clock, self.session, speaker, new).await?;
             tx.commit().await?;
             Ok(entry)
         };

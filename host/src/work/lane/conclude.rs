@@ -1,0 +1,133 @@
+//! After a delivery: write down how it went, all in one transaction, and then tell
+//! of it.
+
+use super::{Driver, Next, announce, drive};
+use crate::{
+    delivery::{Failure, Report, Verdict},
+    error::{Error, Result},
+    id::ClaimId,
+    sandbox::Outcome,
+    sessions::{
+        self,
+        lane::{self, Due, Ending, Target, Waiting},
+        log::{Entry, New},
+        memory, receipts,
+        replies::{self, Speaker},
+    },
+    storage::Tx,
+    work::retry,
+};
+use serde_json::json;
+
+impl Driver {
+    /// The event is delivered, failed, or put off; what follows from that is in the
+    /// same transaction.
+    pub(super) async fn conclude(
+        &self,
+        target: &Target,
+        due: &Due,
+        report: Report,
+    ) -> Result<Next> {
+        let platform_failed =
+            report.receipt.as_ref().is_some_and(|r| r.outcome == Outcome::HostError);
+        let retried = target.retry_policy == "standard" || platform_failed;
+        let attempt = u32::try_from(due.attempt).unwrap_or(u32::MAX);
+        let delay = match &report.verdict {
+            Verdict::Later(_) if retried => retry::delay(&self.host.clock, attempt),
+            _ => None,
+        };
+        let mut tx = self.host.db.write().await?;
+        if let Some(delay) = delay {
+            self.record(&mut tx, target, due, &report).await?;
+            let at = self.host.clock.now() + delay;
+            if lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
+                tx.commit().await?;
+            }
+            return Ok(Next::Stop);
+        }
+        let mut news = Vec::new();
+        let ending = match &report.verdict {
+            Verdict::Delivered => Ending::Delivered,
+            Verdict::Later(failure) | Verdict::Never(failure) => {
+                news.extend(self.message_failed(&mut tx, due, failure).await?);
+                Ending::Failed
+            }
+        };
+        let seq = due.entry.seq;
+        let Some(waiting) = lane::finish(&mut tx, self.session, self.lease(), seq, ending).await?
+        else {
+            return Ok(Next::Stop);
+        };
+        self.record(&mut tx, target, due, &report).await?;
+        if let Some(state) = report.receipt.as_ref().and_then(|receipt| receipt.state.as_ref()) {
+            memory::store(&mut tx, self.session, state).await?;
+        }
+        let mut claimed = None;
+        if due.entry.kind == "session_started" {
+            let (entry, due) = self.started(&mut tx, target, ending).await?;
+            news.extend(entry);
+            claimed = due;
+        }
+        let next = match waiting {
+            Waiting::More => lane::next(&mut tx, self.session, self.claim).await?,
+            Waiting::Nothing => None,
+        };
+        tx.commit().await?;
+        for entry in &news {
+            announce(&self.host, entry);
+        }
+        if let Some((lease, due)) = claimed {
+            drive(&self.host, self.session, lease, Some(due));
+        }
+        Ok(next.map_or(Next::Stop, |due| Next::Deliver(Box::new(due))))
+    }
+
+    /// What follows from the agent's answer to `session_started`.
+    async fn started(
+        &self,
+        tx: &mut Tx,
+        target: &Target,
+        ending: Ending,
+    ) -> Result<(Option<Entry>, Option<(ClaimId, Due)>)> {
+        let clock = &self.host.clock;
+        if ending == Ending::Delivered {
+            return Ok((sessions::activate(tx, clock, self.session).await?, None));
+        }
+        if target.delivery == "webhook" && target.retry_policy == "none" {
+            // It may still call `/auth`, until the session's provisioning time-out.
+            return Ok((None, None));
+        }
+        let lease = self.host.lease();
+        let told = sessions::end(tx, clock, self.session, "agent_failed", lease).await?;
+        let Some(told) = told else { return Ok((None, None)) };
+        let due = Due { entry: told.entry.clone(), attempt: 1 };
+        Ok((Some(told.entry), told.claimed.then_some((lease.claim, due))))
+    }
+
+    /// Tells the client that its message was in vain.
+    async fn message_failed(
+        &self,
+        tx: &mut Tx,
+        due: &Due,
+        failure: &Failure,
+    ) -> Result<Option<Entry>> {
+        if due.entry.kind != "message" {
+            return Ok(None);
+        }
+        let id = due.entry.id;
+        let body = json!({
+            "messageId": id, "eventId": id, "code": failure.code, "reason": failure.reason,
+        });
+        let new = New::of("message_failed", body);
+        replies::note(tx, &self.host.clock, self.session, Speaker::Lane(self.claim), new).await
+    }
+
+    async fn record(&self, tx: &mut Tx, target: &Target, due: &Due, report: &Report) -> Result<()> {
+        let Some(receipt) = &report.receipt else { return Ok(()) };
+        let names = (target.agent_id, self.session, due.entry.id);
+        let written = serde_json::to_value(receipt).map_err(Error::internal)?;
+        let log = serde_json::to_value(&receipt.log).map_err(Error::internal)?;
+        let outcome = receipt.outcome.as_str();
+        receipts::record(tx, &self.host.clock, names, outcome, written, log).await
+    }
+}
