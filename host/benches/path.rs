@@ -40,6 +40,9 @@ fn main() {
                 throughput(engine).await;
             }
         }
+        if wanted("neighbour") {
+            neighbours().await;
+        }
         if wanted("memory") {
             memory().await;
         }
@@ -246,6 +249,45 @@ async fn throughput(engine: Engine) {
                 micros(cpu) / count,
             ),
         );
+    }
+}
+
+/// What a session feels of another agent's misbehaviour.
+async fn neighbours() {
+    title("A message to its reply, beside an agent that misbehaves all the time, Sqlite");
+    let platform = Platform::start(Engine::Sqlite).await;
+    let builder = platform.builder("Bea").await;
+    let client = platform.person("Cleo").await;
+    let echo = builder.publish("Echo", guests::ECHO).await;
+    let pause = Duration::from_millis(2);
+    show("alone", conversation(&client, &echo, 500, pause).await);
+    let attacks = [
+        ("endless loop", "", "(loop $forever (br $forever))"),
+        (
+            "memory bomb",
+            "",
+            "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable",
+        ),
+        ("endless recursion", "(func $deeper (call $deeper))", "(call $deeper)"),
+        (
+            "trap after a reply",
+            "",
+            "(call $reply (local.get $text) (local.get $textn) (i32.const 64)) unreachable",
+        ),
+        ("flood of host calls", "", "(loop $again (call $session_id (i32.const 64)) (br $again))"),
+    ];
+    for (name, more, body) in attacks {
+        let agent = builder.publish(name, guests::guest(more, body, "")).await;
+        let (session, mut events) = client.starts(&agent).await;
+        let attacker = client.clone();
+        let attacking = tokio::spawn(async move {
+            loop {
+                attacker.says(&session, "go").await;
+                events.until("message_failed").await;
+            }
+        });
+        show(&format!("beside an {name}"), conversation(&client, &echo, 500, pause).await);
+        attacking.abort();
     }
 }
 
