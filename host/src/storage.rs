@@ -5,7 +5,7 @@
 //! it opens a [`Tx`], writes ordinary SQL with `$1` placeholders, and reads
 //! ordinary structs back.
 //!
-//! ```ignore
+//! ```text
 //! let mut tx = db.read().await?;
 //! let session: Session =
 //!     tx.query("SELECT * FROM sessions WHERE id = $1").bind(id).one().await?;
@@ -73,6 +73,8 @@ impl Db {
             // A commit that was answered survives a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // Each text may be kept with three openings in front (`group.rs`).
+            .statement_cache_capacity(500)
             .busy_timeout(BUSY);
         let writer = Writer::open(&options, &MIGRATIONS).await?;
         let readers = trusting(SqlitePoolOptions::new().max_connections(READERS));
@@ -145,7 +147,7 @@ impl Tx {
             Inner::SqliteLook(conn) => Query::Sqlite(conn, sqlx::query(sql)),
             Inner::PostgresLook(conn) => Query::Postgres(conn, sqlx::query(sql)),
             Inner::SqliteRead(tx) => Query::Sqlite(tx, sqlx::query(sql)),
-            Inner::SqliteWrite(turn) => Query::Sqlite(turn.connection(), sqlx::query(sql)),
+            Inner::SqliteWrite(turn) => turn.query(sql),
             Inner::Postgres(tx) => Query::Postgres(tx, sqlx::query(sql)),
         }
     }

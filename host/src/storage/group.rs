@@ -8,7 +8,12 @@
 //! writer that gives up takes back its savepoint and nothing else.
 //!
 //! Alone, a writer commits at once: no waiting for company.
+//!
+//! Every trip to SQLite's thread costs a writer about as much as its work there, and
+//! the others wait meanwhile. So a savepoint is not made by a statement of its own
+//! but rides in front of the writer's first one.
 
+use super::query::Query;
 use sqlx::{
     AssertSqlSafe, Connection, Error, Result, SqliteConnection, migrate::Migrator,
     sqlite::SqliteConnectOptions,
@@ -49,6 +54,8 @@ struct Batch(OnceLock<std::result::Result<(), String>>);
 pub struct Turn {
     state: Option<OwnedMutexGuard<State>>,
     writer: Arc<Writer>,
+    /// Nothing was sent yet: goes in front of the first statement.
+    opening: Option<&'static str>,
 }
 
 impl Writer {
@@ -62,8 +69,12 @@ impl Writer {
     /// Waits for the connection and begins a transaction.
     pub async fn turn(self: &Arc<Self>) -> Result<Turn> {
         let mut state = self.queue().await;
-        state.begin().await?;
-        Ok(Turn { state: Some(state), writer: Arc::clone(self) })
+        state.tidy().await;
+        if state.conn.is_none() {
+            return Err(Error::PoolClosed);
+        }
+        let opening = state.opening();
+        Ok(Turn { state: Some(state), writer: Arc::clone(self), opening: Some(opening) })
     }
 
     pub async fn close(&self) {
@@ -94,13 +105,27 @@ impl Writer {
 }
 
 impl Turn {
-    pub fn connection(&mut self) -> &mut SqliteConnection {
+    /// Starts a statement, with the savepoint in front of it if it is the first.
+    pub fn query(&mut self, sql: &'static str) -> Query<'_> {
         let state = self.state.as_mut().expect("a turn has the state until it commits");
-        state.conn.as_mut().expect("the connection is open until the database is closed")
+        let query = match self.opening.take() {
+            Some(opening) => {
+                state.opened();
+                // `$1` means the same in each statement of a text, and the opening
+                // has none.
+                sqlx::query(AssertSqlSafe(format!("{opening}{sql}")))
+            }
+            None => sqlx::query(sql),
+        };
+        let conn = state.conn.as_mut();
+        Query::Sqlite(conn.expect("open until the database is closed"), query)
     }
 
     pub async fn commit(mut self) -> Result<()> {
         let mut state = self.state.take().expect("a turn commits once");
+        if self.opening.is_some() {
+            return Ok(());
+        }
         let Some(batch) = state.batch.clone() else {
             return Err(Error::Protocol("no transaction is open".into()));
         };
@@ -124,37 +149,34 @@ impl Drop for Turn {
         // (`State::tidy`). When others of this batch wait, they come anyway.
         if let Some(state) = self.state.take() {
             drop(state);
-            spawn_flush(&self.writer);
+            if self.opening.is_none() {
+                spawn_flush(&self.writer);
+            }
         }
     }
 }
 
 impl State {
-    async fn begin(&mut self) -> Result<()> {
-        self.tidy().await;
-        let kept = std::mem::replace(&mut self.savepoint, Savepoint::Open);
-        let begin = match (&self.batch, kept) {
-            (None, _) => "BEGIN IMMEDIATE; SAVEPOINT turn",
-            (Some(_), Savepoint::Kept) => "RELEASE turn; SAVEPOINT turn",
-            (Some(_), _) => "SAVEPOINT turn",
-        };
-        let fresh = self.batch.is_none();
-        self.batch.get_or_insert_default();
-        let result = self.execute(begin).await;
-        if result.is_err() {
-            if fresh {
-                self.batch = None;
-            }
-            self.savepoint = Savepoint::None;
+    /// What has to happen before a writer's first statement.
+    fn opening(&self) -> &'static str {
+        match (&self.batch, self.savepoint) {
+            (None, _) => "BEGIN IMMEDIATE; SAVEPOINT turn; ",
+            (Some(_), Savepoint::Kept) => "RELEASE turn; SAVEPOINT turn; ",
+            (Some(_), _) => "SAVEPOINT turn; ",
         }
-        result
+    }
+
+    /// The opening is on its way.
+    fn opened(&mut self) {
+        self.savepoint = Savepoint::Open;
+        self.batch.get_or_insert_default();
     }
 
     /// Takes back what a dropped writer left behind.
     async fn tidy(&mut self) {
         if self.savepoint == Savepoint::Open {
-            // Fails when the writer was dropped before its savepoint was made;
-            // then there is nothing to take back.
+            // Fails when the savepoint was never made (the database is locked by
+            // another process, say); then there is nothing to take back.
             let _ = self.execute("ROLLBACK TO turn; RELEASE turn").await;
             self.savepoint = Savepoint::None;
         }
@@ -222,7 +244,7 @@ fn spawn_flush(writer: &Arc<Writer>) {
     let writer = Arc::clone(writer);
     runtime.spawn(async move {
         if let Err(error) = writer.queue().await.flush().await {
-            tracing::error!(%error, "the database refused a commit");
+            tracing::warn!(%error, "a batch that nobody waits for was not committed");
         }
     });
 }

@@ -1,8 +1,10 @@
 //! A statement on its way to one of the two engines. Every method is a match
 //! with two arms and nothing more.
 
+use futures::TryStreamExt;
 use sqlx::{
-    Encode, FromRow, PgConnection, Postgres, Result, Sqlite, SqliteConnection, Type,
+    Either, Encode, Executor, FromRow, PgConnection, Postgres, Result, Sqlite, SqliteConnection,
+    Type,
     postgres::{PgArguments, PgRow},
     sqlite::{SqliteArguments, SqliteRow},
 };
@@ -46,7 +48,18 @@ impl Query<'_> {
     /// Runs the statement and tells how many rows it touched.
     pub async fn run(self) -> Result<u64> {
         match self {
-            Self::Sqlite(conn, query) => Ok(query.execute(conn).await?.rows_affected()),
+            Self::Sqlite(conn, query) => {
+                // There may be an opening in front, which touches nothing: what
+                // counts is the last statement.
+                let mut steps = conn.fetch_many(query);
+                let mut touched = 0;
+                while let Some(step) = steps.try_next().await? {
+                    if let Either::Left(done) = step {
+                        touched = done.rows_affected();
+                    }
+                }
+                Ok(touched)
+            }
             Self::Postgres(conn, query) => Ok(query.execute(conn).await?.rows_affected()),
         }
     }
