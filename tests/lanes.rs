@@ -78,3 +78,32 @@ both_engines! {
             .expect("an answer at once");
     }
 }
+
+/// Two processes on one PostgreSQL: either takes the client's message, runs the
+/// agent (compiling what it has not seen yet), and tells the other's readers at once.
+#[test]
+fn two_processes_serve_one_session() {
+    if !crate::harness::postgres::available() {
+        return;
+    }
+    crate::harness::run(async {
+        let one = Platform::start(Engine::Postgres).await;
+        let two = one.beside().await;
+        let builder = one.builder("Bea").await;
+        let here = one.person("Cleo").await;
+        let there = here.at(&two.url);
+        let agent = builder.publish("Echo", guests::ECHO).await;
+        let (session, mut events) = here.starts(&agent).await;
+        let mut elsewhere = there.listens(&session, Some(0)).await;
+        for n in 0..10 {
+            let speaker = if n % 2 == 0 { &here } else { &there };
+            speaker.says(&session, &format!("{n}")).await;
+            for events in [&mut events, &mut elsewhere] {
+                // Without the hint, the other process would look on its heartbeat only.
+                let heard = tokio::time::timeout(Duration::from_secs(10), events.reply());
+                assert_eq!(heard.await.expect("soon"), format!("echo: {n}"));
+                events.without_gap();
+            }
+        }
+    });
+}

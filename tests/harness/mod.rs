@@ -146,6 +146,18 @@ impl Platform {
         Self::open_at(place, config, clock).await
     }
 
+    /// Another process's worth of platform on the same database and object store.
+    pub async fn beside(&self) -> Self {
+        let place = Place {
+            folder: tempfile::tempdir().expect("a folder"),
+            database_url: self.host.config.database_url.clone(),
+        };
+        let mut config = Config::clone(&self.host.config);
+        config.secret_key = Some(self.host.config.secret([0; 32]).expect("a key"));
+        config.data_dir = place.folder.path().to_owned();
+        Self::open_at(place, config, self.clock.clone()).await
+    }
+
     fn into_place(mut self) -> Place {
         self.place.take().expect("only taken here")
     }

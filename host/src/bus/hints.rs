@@ -5,6 +5,7 @@ use crate::{id::SessionId, storage::Db};
 use sqlx::{PgPool, postgres::PgListener};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 const CHANNEL: &str = "aiybiz_news";
 
@@ -23,12 +24,14 @@ pub async fn across_processes(bus: Bus, db: Db, mut hints: mpsc::Receiver<Sessio
     match db {
         Db::Sqlite { .. } => while hints.recv().await.is_some() {},
         Db::Postgres { pool, .. } => {
-            tokio::join!(send(&pool, hints), receive(&pool, &bus));
+            // A process hears itself too; what it said, its readers know already.
+            let me = Uuid::new_v4().to_string();
+            tokio::join!(send(&pool, &me, hints), receive(&pool, &me, &bus));
         }
     }
 }
 
-async fn send(pool: &PgPool, mut hints: mpsc::Receiver<SessionId>) {
+async fn send(pool: &PgPool, me: &str, mut hints: mpsc::Receiver<SessionId>) {
     while let Some(first) = hints.recv().await {
         let mut bundle = BTreeSet::from([first]);
         let collected = async {
@@ -40,29 +43,32 @@ async fn send(pool: &PgPool, mut hints: mpsc::Receiver<SessionId>) {
         };
         let _ = tokio::time::timeout(BUNDLE, collected).await;
         let ids: Vec<_> = bundle.iter().map(ToString::to_string).collect();
-        let sent = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(ids.join(","));
+        let sent = sqlx::query("SELECT pg_notify($1, $2)")
+            .bind(CHANNEL)
+            .bind(format!("{me}:{}", ids.join(",")));
         if let Err(error) = sent.execute(pool).await {
             tracing::warn!(%error, "other processes could not be told of news");
         }
     }
 }
 
-async fn receive(pool: &PgPool, bus: &Bus) {
+async fn receive(pool: &PgPool, me: &str, bus: &Bus) {
     loop {
-        if let Err(error) = listen(pool, bus).await {
+        if let Err(error) = listen(pool, me, bus).await {
             tracing::warn!(%error, "lost the connection that tells of other processes' news");
         }
         tokio::time::sleep(AGAIN).await;
     }
 }
 
-async fn listen(pool: &PgPool, bus: &Bus) -> sqlx::Result<()> {
+async fn listen(pool: &PgPool, me: &str, bus: &Bus) -> sqlx::Result<()> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
     // Whatever was said while nobody listened.
     bus.wake_all();
     while let Some(hint) = listener.try_recv().await? {
-        for id in hint.payload().split(',') {
+        let (from, ids) = hint.payload().split_once(':').unwrap_or_default();
+        for id in ids.split(',').filter(|_| from != me) {
             if let Ok(session) = id.parse() {
                 bus.wake(session, Signal::News);
             }
