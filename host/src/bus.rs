@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::{broadcast, mpsc};
 
 /// Signals a reader may be behind before it is told to look at the log instead.
-const BACKLOG: usize = 64;
+pub const BACKLOG: usize = 64;
 
 /// Sessions whose news other processes have not been told of yet; beyond it a
 /// hint is dropped, and they find out by looking.
@@ -36,6 +36,8 @@ pub enum Signal {
     Entry { seq: i64, line: Arc<str> },
     /// Not in the log: the line for the stream.
     Passing(Arc<str>),
+    /// A piece of a reply that is being written; `offset` counts UTF-16 units.
+    Piece { id: EventId, offset: u64, line: Arc<str> },
 }
 
 /// Cheap to clone.
@@ -100,14 +102,13 @@ impl Bus {
         id: EventId,
         before: &str,
         piece: &str,
-        line: Arc<str>,
+        (offset, line): (u64, Arc<str>),
     ) {
         let channel = self.channels.entry(session).or_insert_with(Channel::new);
         let mut writing = lock(&channel.writing);
         writing.entry(id).or_insert_with(|| before.to_owned()).push_str(piece);
-        // Under the lock, so that a listener has the piece in its ear or in its
-        // snapshot, never in both.
-        let _ = channel.signals.send(Signal::Passing(line));
+        // Under the lock, so that whoever has a snapshot hears every later piece.
+        let _ = channel.signals.send(Signal::Piece { id, offset, line });
     }
 
     /// The reply is finished, or never will be.
@@ -157,14 +158,9 @@ impl Listener {
         }
     }
 
-    /// Replies that are being written now. When there are any, what was not yet
-    /// heard is forgotten: the pieces are in here, and the rest is in the log.
-    pub fn writing(&mut self) -> Vec<(EventId, String)> {
-        let writing = lock(&self.writing);
-        if !writing.is_empty() {
-            self.signals = self.signals.resubscribe();
-        }
-        writing.iter().map(|(id, text)| (*id, text.clone())).collect()
+    /// Replies that are being written now. Pieces of them may be heard again.
+    pub fn writing(&self) -> Vec<(EventId, String)> {
+        lock(&self.writing).iter().map(|(id, text)| (*id, text.clone())).collect()
     }
 
     pub fn session(&self) -> SessionId {

@@ -9,10 +9,10 @@
 use super::{caller, input, input::Params};
 use crate::{
     accounts,
-    bus::{Listener, Signal},
+    bus::{BACKLOG, Listener, Signal},
     error::{Error, Result},
     host::Host,
-    id::SessionId,
+    id::{EventId, SessionId},
     sessions::{self, Session, lines, log, tickets},
 };
 use axum::{
@@ -25,7 +25,12 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::Deserialize;
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
 /// A sign of life when nothing happens (contract §7); also a look at the log.
@@ -68,7 +73,8 @@ async fn stream(
     }
     let (out, lines) = mpsc::channel(LINES);
     let over = session.over() && start.unknown;
-    let reader = Reader { host: host.clone(), listener, last: start.after, out };
+    let (shown, told) = (BTreeMap::new(), VecDeque::new());
+    let reader = Reader { host: host.clone(), listener, last: start.after, shown, told, out };
     host.tasks.spawn(async move {
         // It ends when the client is gone, too slow, or has seen the session's end.
         let _ = reader.run(start.unknown, over).await;
@@ -136,6 +142,11 @@ struct Reader {
     listener: Listener,
     /// The number of the last entry that was sent.
     last: i64,
+    /// Replies that were shown as they were then, and how much that was.
+    shown: BTreeMap<EventId, u64>,
+    /// The newest entries that were read from the log: their pieces may still be in
+    /// the ear, which holds no more than so many.
+    told: VecDeque<EventId>,
     out: mpsc::Sender<Arc<str>>,
 }
 
@@ -161,13 +172,11 @@ impl Reader {
             return Err(End::Over);
         }
         self.catch_up().await?;
-        let growing = self.listener.writing();
-        if !growing.is_empty() {
-            for (id, text) in growing {
+        for (id, text) in self.listener.writing() {
+            if !self.told.contains(&id) {
                 self.send(lines::snapshot(id, &text)).await?;
+                self.shown.insert(id, text.encode_utf16().count() as u64);
             }
-            // Of what was said meanwhile, the log tells.
-            self.catch_up().await?;
         }
         let stopping = self.host.stopping.clone();
         loop {
@@ -181,7 +190,8 @@ impl Reader {
                 }
             };
             match signal {
-                Signal::Passing(line) => self.send(line).await?,
+                Signal::Piece { id, offset, .. } if self.knows(id, offset) => {}
+                Signal::Piece { line, .. } | Signal::Passing(line) => self.send(line).await?,
                 Signal::Entry { seq, line } if seq == self.last + 1 => {
                     self.entry(seq, line).await?;
                 }
@@ -204,11 +214,20 @@ impl Reader {
             })?;
             for entry in &page {
                 self.entry(entry.seq, entry.line()).await?;
+                self.told.push_back(entry.id);
+                if self.told.len() > BACKLOG {
+                    self.told.pop_front();
+                }
             }
             if (page.len() as i64) < PAGE {
                 return Ok(());
             }
         }
+    }
+
+    /// Has the client seen this piece, in a snapshot or in the whole message?
+    fn knows(&self, id: EventId, offset: u64) -> bool {
+        self.told.contains(&id) || self.shown.get(&id).is_some_and(|shown| offset < *shown)
     }
 
     async fn entry(&mut self, seq: i64, line: Arc<str>) -> Result<(), End> {

@@ -70,7 +70,7 @@ impl Scope for Live {
 
     fn delta(&self, id: EventId, offset: u64, piece: &str) {
         let line = lines::delta(id, offset, piece);
-        self.host.bus.write(self.session, id, "", piece, line);
+        self.host.bus.write(self.session, id, "", piece, (offset, line));
     }
 
     async fn abandoned(&self, id: EventId) -> Answer<()> {
