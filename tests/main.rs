@@ -23,4 +23,5 @@ mod refusals;
 mod residue;
 mod storage;
 mod streams;
+mod tidy;
 mod uploads;

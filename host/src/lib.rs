@@ -9,7 +9,8 @@
 //!
 //! ```text
 //! cli  demo  serve
-//! api  work                                     host, config beside them
+//! api
+//! work                                          host, config below it
 //! accounts  catalog  sessions  files            a noun each: types, SQL, rules
 //! delivery → sandbox
 //! storage  bus  objects  net                    no domain words
