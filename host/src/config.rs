@@ -4,7 +4,7 @@
 //! camelCase, and an unknown name in it is an error. Secrets that nobody gave are
 //! made once and kept in the data folder.
 
-use crate::sandbox::Limits;
+use crate::sandbox::{Limits, Pool};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ipnet::IpNet;
@@ -15,6 +15,13 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+/// Every instance reserves address space for its memories, of which a process has
+/// 128 TiB.
+const MOST_INSTANCES: u64 = 4_096;
+
+/// What a 32-bit memory can have.
+const MOST_MEMORY: u64 = 4 << 30;
 
 /// The flags that every command takes.
 #[derive(Args, Clone, Debug, Default)]
@@ -57,6 +64,7 @@ struct File {
     webhook_allow: Option<Vec<IpNet>>,
     guest_threads: Option<usize>,
     secret_key: Option<String>,
+    pool: Pool,
     limits: Limits,
 }
 
@@ -71,6 +79,7 @@ pub struct Config {
     pub storage_url: String,
     pub webhook_allow: Vec<IpNet>,
     pub guest_threads: usize,
+    pub pool: Pool,
     pub limits: Limits,
     #[serde(skip)]
     pub secret_key: Option<[u8; 32]>,
@@ -99,7 +108,13 @@ impl Config {
         if !storage_url.starts_with("file:") {
             bail!("--storage-url must begin with file:");
         }
-        file.limits.check().map_err(|why| anyhow::anyhow!("limits: {why}"))?;
+        if !(1..=MOST_INSTANCES).contains(&file.pool.instances) {
+            bail!("pool: instances must be between 1 and {MOST_INSTANCES}");
+        }
+        if !(1 << 20..=MOST_MEMORY).contains(&file.pool.memory_bytes) {
+            bail!("pool: memoryBytes must be between 1 MiB and {MOST_MEMORY}");
+        }
+        file.limits.check(&file.pool).map_err(|why| anyhow::anyhow!("limits: {why}"))?;
         let threads = flags.guest_threads.or(file.guest_threads);
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let secret_key = flags.secret_key.or(file.secret_key);
@@ -109,6 +124,7 @@ impl Config {
             storage_url,
             webhook_allow: flags.webhook_allow.or(file.webhook_allow).unwrap_or_default(),
             guest_threads: threads.unwrap_or(processors).max(1),
+            pool: file.pool,
             limits: file.limits,
             secret_key: secret_key.map(|text| parse_key(&text)).transpose()?,
             data_dir,

@@ -61,6 +61,7 @@ impl Host {
         let db = Db::open(&config.database_url).await.context("database")?;
         let objects = Objects::local(config.storage_folder()).context("object store")?;
         let sandbox = Sandbox::open(sandbox::Config {
+            pool: config.pool,
             limits: config.limits.clone(),
             folder: config.data_dir.join("components"),
             key: key.clone(),

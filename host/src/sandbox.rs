@@ -30,7 +30,7 @@ pub use compile::{Compiled, this_program, worker};
 pub use guest::Facts;
 pub(crate) use imports::session::REPLY_BYTES;
 pub use inspect::{Inspection, inspect};
-pub use limits::Limits;
+pub use limits::{Limits, Pool};
 pub use receipt::{LogEntry, Outcome, Receipt};
 pub use run::{Ended, Event, Job};
 pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, State};
@@ -71,6 +71,7 @@ const READY: usize = 512;
 const COMPILES: usize = 1;
 
 pub struct Config {
+    pub pool: Pool,
     pub limits: Limits,
     /// Where compiled components are kept.
     pub folder: PathBuf,
@@ -115,7 +116,7 @@ pub struct Admission {
 impl Sandbox {
     /// Blocks while the pool is reserved; call it at start.
     pub fn open(config: Config) -> Result<Self> {
-        let engine = engine::serving(&config.limits).map_err(internal)?;
+        let engine = engine::serving(&config.pool).map_err(internal)?;
         let linker = Arc::new(linker(&engine).map_err(internal)?);
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))

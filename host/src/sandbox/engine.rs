@@ -7,7 +7,7 @@
 
 use super::{
     limiter::{INSTANCES, MEMORIES, TABLES},
-    limits::Limits,
+    limits::Pool,
 };
 use std::{num::NonZeroUsize, time::Duration};
 use wasmtime::{
@@ -27,9 +27,9 @@ pub(super) const TRIALS: u32 = 4;
 const KEEP_RESIDENT: usize = 512 << 10;
 
 /// For the process that serves: compiles nothing, takes instances from a pool.
-pub(super) fn serving(limits: &Limits) -> Result<Engine> {
+pub(super) fn serving(slots: &Pool) -> Result<Engine> {
     let mut config = code();
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
     config.async_stack_zeroing(true);
     let engine = Engine::new(&config)?;
     tick(&engine);
@@ -67,9 +67,8 @@ fn code() -> Config {
     config
 }
 
-fn pool(limits: &Limits) -> PoolingAllocationConfig {
-    let total = u32::try_from(limits.concurrent_events_total).unwrap_or(u32::MAX).max(1);
-    let total = total.saturating_add(TRIALS);
+fn pool(slots: &Pool) -> PoolingAllocationConfig {
+    let total = u32::try_from(slots.instances).unwrap_or(u32::MAX).saturating_add(TRIALS);
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(total)
         // Enough for guests that each take all they may: none starves another.
@@ -77,8 +76,8 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
         .total_memories(total.saturating_mul(MEMORIES))
         .total_tables(total.saturating_mul(TABLES))
         .total_stacks(total)
-        .max_memory_size(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX))
-        .table_elements(usize::try_from(limits.table_elements).unwrap_or(usize::MAX))
+        .max_memory_size(usize::try_from(slots.memory_bytes).unwrap_or(usize::MAX))
+        .table_elements(usize::try_from(slots.table_elements).unwrap_or(usize::MAX))
         .max_core_instances_per_component(INSTANCES)
         .max_memories_per_component(MEMORIES)
         .max_tables_per_component(TABLES)

@@ -6,6 +6,25 @@ use std::time::Duration;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
+/// What is reserved at start and cannot change while the process lives: no limit may
+/// promise more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Pool {
+    /// Instances that live at once: events that run, warm instances, trials.
+    pub instances: u64,
+    /// Address space of one linear memory.
+    pub memory_bytes: u64,
+    /// Elements of one table.
+    pub table_elements: u64,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { instances: 512, memory_bytes: 1024 * MIB, table_elements: 200_000 }
+    }
+}
+
 /// One number per limit, each per event unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -37,9 +56,20 @@ pub struct Limits {
     pub state_bytes: u64,
     /// Live handles (files, streams, secrets) the guest holds at once.
     pub handles: u64,
+    /// Outbound HTTP requests.
+    pub http_calls: u64,
+    /// Bodies of outbound requests and of their answers together, in bytes.
+    pub http_bytes: u64,
+    /// Waiting for outbound HTTP in all, in milliseconds.
+    pub http_millis: u64,
+    /// Where outbound HTTP may go: `https://api.example.com`,
+    /// `https://*.example.com:8443`. Nowhere by default.
+    pub http_allow: Vec<String>,
+    /// Instances of one agent that are kept between events; see `Warm`.
+    pub warm_instances: u64,
     /// Events of one agent that run at once.
     pub concurrent_events: u64,
-    /// Events of all agents that run at once; also the size of the instance pool.
+    /// Events of all agents that run at once.
     pub concurrent_events_total: u64,
     /// An uploaded file.
     pub component_bytes: u64,
@@ -66,6 +96,11 @@ impl Default for Limits {
             file_write_bytes: 64 * MIB,
             state_bytes: 256 * KIB,
             handles: 1_000,
+            http_calls: 50,
+            http_bytes: 8 * MIB,
+            http_millis: 20_000,
+            http_allow: Vec::new(),
+            warm_instances: 32,
             concurrent_events: 64,
             concurrent_events_total: 128,
             component_bytes: 32 * MIB,
@@ -85,7 +120,7 @@ impl Limits {
     }
 
     /// Refuses what makes no sense, naming the limit.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self, pool: &Pool) -> Result<(), String> {
         let positive = [
             ("memoryBytes", self.memory_bytes),
             ("tableElements", self.table_elements),
@@ -103,8 +138,17 @@ impl Limits {
             let (wall, cpu) = (self.wall_millis, self.cpu_millis);
             return Err(format!("wallMillis ({wall}) is below cpuMillis ({cpu})"));
         }
-        if self.memory_bytes > 4096 * MIB {
-            return Err("memoryBytes is above what a 32-bit memory can have (4 GiB)".into());
+        let reserved = [
+            ("memoryBytes", self.memory_bytes, "memoryBytes", pool.memory_bytes),
+            ("tableElements", self.table_elements, "tableElements", pool.table_elements),
+            ("concurrentEventsTotal", self.concurrent_events_total, "instances", pool.instances),
+        ];
+        for (name, wished, slot, most) in reserved {
+            if wished > most {
+                return Err(format!(
+                    "{name} ({wished}) is above the pool's {slot} ({most}), which is set at start"
+                ));
+            }
         }
         if self.compile_memory_bytes < 256 * MIB {
             return Err(
