@@ -51,6 +51,8 @@ id! {
     NodeId;
     /// One run of a component for one event.
     InvocationId;
+    /// An entry of the record of what operators decided.
+    AuditId;
     /// One worker's turn at driving a session's lane; a late worker's claim no
     /// longer matches, so it can neither reply nor finish.
     ClaimId;
