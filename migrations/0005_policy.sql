@@ -17,3 +17,19 @@ CREATE TABLE audit (
 
 CREATE INDEX audit_action ON audit (action, id);
 CREATE INDEX audit_target ON audit (target, id);
+
+-- The limits that operators have set for the whole platform: an object with those
+-- and no others. What it leaves out is as the process was started. One row, which is
+-- also the queue for everybody who changes limits.
+CREATE TABLE policy (
+    id     BIGINT PRIMARY KEY CHECK (id = 1),
+    limits JSONB  NOT NULL
+);
+
+INSERT INTO policy (id, limits) VALUES (1, '{}');
+
+-- The same for single agents; what an object leaves out is as in `policy`.
+CREATE TABLE agent_limits (
+    agent_id UUID  PRIMARY KEY REFERENCES agents (id) ON DELETE CASCADE,
+    limits   JSONB NOT NULL
+);

@@ -90,10 +90,11 @@ async fn fresh_event() {
     title("One event in a fresh instance (echo, 29 KB of Rust)");
     let platform = Platform::start(Engine::Sqlite).await;
     let sandbox = Arc::clone(&platform.host.sandbox);
-    let admitted = sandbox.admit(guests::ECHO.into()).await.expect("a compiler");
-    let component = sandbox.load(&admitted.sha256, async { unreachable!() }).await.expect("ready");
-    let bare = bare::Loop::new();
     let limits = sandbox.limits();
+    let admitted = sandbox.admit(guests::ECHO.into(), limits).await.expect("a compiler");
+    let component = sandbox.load(&admitted.sha256, limits, async { unreachable!() }).await;
+    let component = component.expect("ready");
+    let bare = bare::Loop::new();
     let agent: AgentId = Clock::default().id();
     for _ in 0..2 {
         let floor = show("bare Wasmtime loop", timed(20_000, || bare.event()).await);

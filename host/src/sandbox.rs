@@ -10,6 +10,7 @@
 //! to a client.
 
 mod artifact;
+mod bounds;
 mod compile;
 mod egress;
 mod engine;
@@ -26,6 +27,7 @@ mod signatures;
 mod stdio;
 mod world;
 
+pub use bounds::Senseless;
 pub use compile::{Compiled, this_program, worker};
 pub use guest::Facts;
 pub(crate) use imports::session::REPLY_BYTES;
@@ -147,13 +149,13 @@ impl Sandbox {
 
     /// Inspects, compiles and tries an upload. Problems are in the answer; an
     /// error is the platform's.
-    pub async fn admit(&self, upload: Bytes) -> Result<Admission> {
+    pub async fn admit(&self, upload: Bytes, limits: &Arc<Limits>) -> Result<Admission> {
         let hashed = upload.clone();
         let sha256 = tokio::task::spawn_blocking(move || hex(&Sha256::digest(&hashed)));
         let sha256 = sha256.await.map_err(Error::internal)?;
-        let Judgement { mut inspection, compiled } = self.judge(&sha256, &upload).await?;
+        let Judgement { mut inspection, compiled } = self.judge(&sha256, &upload, limits).await?;
         if inspection.problems.is_empty()
-            && let Err(why) = self.try_out(&sha256).await
+            && let Err(why) = self.try_out(&sha256, limits).await
         {
             inspection.refuse("body", why);
         }
@@ -165,6 +167,7 @@ impl Sandbox {
     pub async fn load(
         &self,
         sha256: &str,
+        limits: &Limits,
         upload: impl Future<Output = Result<Bytes>>,
     ) -> Result<Arc<Component>> {
         if let Some(component) = self.ready(sha256).await? {
@@ -172,7 +175,7 @@ impl Sandbox {
         }
         let upload = upload.await?;
         let broken = |why: String| Error::internal(anyhow::anyhow!("component {sha256}: {why}"));
-        let Judgement { inspection, .. } = self.judge(sha256, &upload).await?;
+        let Judgement { inspection, .. } = self.judge(sha256, &upload, limits).await?;
         if let Some(problem) = inspection.problems.first() {
             return Err(broken(format!("{}: {}", problem.pointer, problem.detail)));
         }
@@ -212,11 +215,11 @@ impl Sandbox {
     }
 
     /// Judges an upload and keeps the artifact, if there is one.
-    async fn judge(&self, sha256: &str, upload: &[u8]) -> Result<Judgement> {
+    async fn judge(&self, sha256: &str, upload: &[u8], limits: &Limits) -> Result<Judgement> {
         let _turn = self.compiles.acquire().await;
         let draft = self.artifacts.draft();
         let _gone = RemoveOnDrop(&draft);
-        let judged = compile::judge(&self.worker, &self.limits, upload, &draft).await?;
+        let judged = compile::judge(&self.worker, limits, upload, &draft).await?;
         if judged.compiled.is_some() {
             let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engine.clone());
             let (name, path) = (sha256.to_owned(), draft.clone());
@@ -228,14 +231,14 @@ impl Sandbox {
     }
 
     /// Links the component and instantiates it once, with nothing in its scope.
-    async fn try_out(&self, sha256: &str) -> Result<(), String> {
+    async fn try_out(&self, sha256: &str, limits: &Arc<Limits>) -> Result<(), String> {
         let component = self.ready(sha256).await.map_err(|error| match error.cause {
             Some(cause) => format!("{cause:#}"),
             None => error.detail,
         })?;
         let component = component.ok_or("it does not load")?;
         let _turn = self.trials.acquire().await;
-        let (engine, job) = (self.engine.clone(), trial(&self.limits));
+        let (engine, job) = (self.engine.clone(), trial(limits));
         let trial =
             self.handle.spawn(async move { run::instantiate(&engine, &component.pre, job).await });
         let tried = trial.await.map_err(|error| error.to_string())?;
