@@ -1,11 +1,12 @@
 //! What operators decide: who may, what makes sense, when it is in force, and the
 //! record of it.
 
+mod senseless;
+
 use crate::{
     both_engines,
     harness::{Engine, Person, Platform, Value, guests, json},
 };
-use aiybiz_host::{clock::Clock, config::Config, host::Host};
 
 /// No agent has this name.
 const UNKNOWN: &str = "/admin/agents/01890000-0000-7000-8000-000000000000/limits";
@@ -96,5 +97,62 @@ both_engines! {
         // An agent that goes takes its limits with it.
         bea.delete(&format!("/builder/agents/{agent}")).await.with(204);
         opal.get(&limits).await.problem(404, "not_found");
+    }
+
+    async fn events_that_run_end_under_the_old_limits_and_the_next_begin_under_the_new(engine: Engine) {
+        let platform = Platform::start(engine).await;
+        // Operators may be served by another process than clients.
+        let other = platform.beside().await;
+        let opal = platform.operator("Opal").await.at(&other.url);
+        let (bea, cleo) = (platform.builder("Bea").await, platform.person("Cleo").await);
+        let says = "(call $say (local.get $text) (local.get $textn))";
+        let slow = guests::on_message(&format!("{says} (call $sleep (i64.const 1500000000)) {says}"));
+        let agent = bea.publish("Slow", slow).await;
+        let (session, mut events) = cleo.starts(&agent).await;
+        cleo.says(&session, "first").await;
+        assert_eq!(events.reply().await, "first");
+        let lowered = json!({ "wallMillis": 400, "cpuMillis": 300 });
+        opal.put(&limits_of(&agent), lowered.clone()).await.ok();
+        assert_eq!(events.reply().await, "first");
+
+        let said = cleo.says(&session, "second").await;
+        let failed = events.until("message_failed").await;
+        assert_eq!((&failed["code"], &failed["messageId"]), (&json!("wall"), &said["id"]));
+        opal.put(&limits_of(&agent), json!({ "wallMillis": null, "cpuMillis": null })).await.ok();
+        cleo.says(&session, "third").await;
+        let heard = [events.reply().await, events.reply().await];
+        assert_eq!(heard, ["third", "third"]);
+        // And for the platform as a whole.
+        opal.put("/admin/limits", lowered.clone()).await.ok();
+        cleo.says(&session, "fourth").await;
+        assert_eq!(events.until("message_failed").await["code"], "wall");
+
+        let receipts = bea.receipts(&agent, &session, 5).await;
+        let outcomes: Vec<_> = receipts.iter().map(|receipt| &receipt["outcome"]).collect();
+        assert_eq!(outcomes, ["ok", "ok", "wall", "ok", "wall"]);
+        let explanation = receipts[2]["explanation"].as_str().expect("a sentence");
+        assert!(explanation.contains("wallMillis (400)"), "{explanation}");
+
+        let row = opal.get(&format!("/admin/audit?target=agent/{agent}")).await.ok()["data"][1].clone();
+        assert_eq!(row["actorId"], opal.get("/me").await.ok()["user"]["id"]);
+        assert_eq!((&row["before"], &row["after"]), (&json!({ "wallMillis": null, "cpuMillis": null }), &lowered));
+        // Decided while the first event ran, as its receipt shows.
+        let (decided, ended) = (row["createdAt"].as_str(), receipts[1]["createdAt"].as_str());
+        assert!(decided.expect("a time") < ended.expect("a time"), "{row} {}", receipts[1]);
+    }
+
+    async fn uploads_are_judged_by_their_agents_limits(engine: Engine) {
+        let platform = Platform::start(engine).await;
+        let (opal, bea) = (platform.operator("Opal").await, platform.builder("Bea").await);
+        let (one, two) = (bea.component_agent("One").await, bea.component_agent("Two").await);
+        opal.put("/admin/limits", json!({ "componentBytes": 1_000 })).await.ok();
+        opal.put(&limits_of(&two), json!({ "componentBytes": 1 << 20, "compileMillis": 1 })).await.ok();
+        let refused = bea.upload(&one, guests::ECHO).await.problem(413, "component_too_large");
+        assert!(refused["detail"].as_str().is_some_and(|why| why.contains("componentBytes (1000)")), "{refused}");
+        let refused = bea.upload(&two, guests::ECHO).await.problem(422, "component_refused");
+        assert!(refused["detail"].as_str().is_some_and(|why| why.contains("compileMillis (1)")), "{refused}");
+        opal.put(&limits_of(&two), json!({ "compileMillis": null })).await.ok();
+        bea.upload(&two, guests::ECHO).await.created();
+        bea.upload(&one, guests::ECHO).await.problem(413, "component_too_large");
     }
 }
