@@ -33,3 +33,18 @@ CREATE TABLE agent_limits (
     agent_id UUID  PRIMARY KEY REFERENCES agents (id) ON DELETE CASCADE,
     limits   JSONB NOT NULL
 );
+
+-- Documents and secrets that a client hands to one session.
+CREATE TABLE shared_items (
+    id         UUID        PRIMARY KEY,
+    session_id UUID        NOT NULL REFERENCES sessions (id),
+    type       TEXT        NOT NULL CHECK (type IN ('document', 'secret')),
+    name       TEXT        NOT NULL,
+    -- Encrypted with the platform's key; null for a secret whose session is over.
+    content    BYTEA,
+    created_at TIMESTAMPTZ NOT NULL
+);
+
+CREATE INDEX shared_items_session ON shared_items (session_id, id);
+-- A secret is asked for by its name.
+CREATE UNIQUE INDEX shared_items_secret ON shared_items (session_id, name) WHERE type = 'secret';

@@ -22,6 +22,7 @@ mod policy;
 mod problems;
 mod refusals;
 mod residue;
+mod shared_items;
 mod storage;
 mod streams;
 mod tidy;

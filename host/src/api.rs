@@ -17,6 +17,7 @@ mod page;
 mod problem;
 mod sessions;
 mod settings;
+mod shared_items;
 mod stream;
 
 use crate::{
@@ -36,6 +37,7 @@ pub fn router(host: Host) -> Router {
         .merge(catalogue::routes())
         .merge(sessions::routes())
         .merge(messages::routes())
+        .merge(shared_items::routes())
         .merge(stream::routes())
         .merge(builder::routes())
         .merge(components::routes())
