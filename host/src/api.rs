@@ -5,6 +5,7 @@
 //! `Error` that `problem` turns into an answer.
 
 mod accounts;
+mod admin;
 mod agent;
 mod builder;
 mod caller;
@@ -16,6 +17,7 @@ mod page;
 mod problem;
 mod sessions;
 mod settings;
+mod shared_items;
 mod stream;
 
 use crate::{
@@ -35,11 +37,13 @@ pub fn router(host: Host) -> Router {
         .merge(catalogue::routes())
         .merge(sessions::routes())
         .merge(messages::routes())
+        .merge(shared_items::routes())
         .merge(stream::routes())
         .merge(builder::routes())
         .merge(components::routes())
         .merge(settings::routes())
         .merge(agent::routes())
+        .merge(admin::routes())
         .route("/healthz", get(async || Json(json!({ "ok": true }))))
         .route("/readyz", get(ready))
         .fallback(async || Error::not_found("route"))

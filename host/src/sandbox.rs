@@ -10,6 +10,7 @@
 //! an answer to a client, and hardly another guest.
 
 mod artifact;
+mod bounds;
 mod compile;
 mod egress;
 mod engine;
@@ -30,6 +31,7 @@ mod threads;
 mod turnstile;
 mod world;
 
+pub use bounds::Senseless;
 pub use compile::{Compiled, this_program, worker};
 pub use guest::Facts;
 pub use headstart::head_start;
@@ -150,13 +152,13 @@ impl Sandbox {
 
     /// Inspects, compiles and tries an upload. Problems are in the answer; an
     /// error is the platform's.
-    pub async fn admit(&self, upload: Bytes) -> Result<Admission> {
+    pub async fn admit(&self, upload: Bytes, limits: &Arc<Limits>) -> Result<Admission> {
         let hashed = upload.clone();
         let sha256 = tokio::task::spawn_blocking(move || hex(&Sha256::digest(&hashed)));
         let sha256 = sha256.await.map_err(Error::internal)?;
-        let Judgement { mut inspection, compiled } = self.judge(&sha256, &upload).await?;
+        let Judgement { mut inspection, compiled } = self.judge(&sha256, &upload, limits).await?;
         if inspection.problems.is_empty()
-            && let Err(why) = self.try_out(&sha256).await
+            && let Err(why) = self.try_out(&sha256, limits).await
         {
             inspection.refuse("body", why);
         }
@@ -168,6 +170,7 @@ impl Sandbox {
     pub async fn load(
         &self,
         sha256: &str,
+        limits: &Limits,
         upload: impl Future<Output = Result<Bytes>>,
     ) -> Result<Arc<Component>> {
         if let Some(component) = self.ready(sha256).await? {
@@ -175,7 +178,7 @@ impl Sandbox {
         }
         let upload = upload.await?;
         let broken = |why: String| Error::internal(anyhow::anyhow!("component {sha256}: {why}"));
-        let Judgement { inspection, .. } = self.judge(sha256, &upload).await?;
+        let Judgement { inspection, .. } = self.judge(sha256, &upload, limits).await?;
         if let Some(problem) = inspection.problems.first() {
             return Err(broken(format!("{}: {}", problem.pointer, problem.detail)));
         }
@@ -220,11 +223,11 @@ impl Sandbox {
     }
 
     /// Judges an upload and keeps the artifact, if there is one.
-    async fn judge(&self, sha256: &str, upload: &[u8]) -> Result<Judgement> {
+    async fn judge(&self, sha256: &str, upload: &[u8], limits: &Limits) -> Result<Judgement> {
         let _turn = self.compiles.acquire().await;
         let draft = self.artifacts.draft();
         let _gone = RemoveOnDrop(&draft);
-        let judged = compile::judge(&self.worker, &self.limits, upload, &draft).await?;
+        let judged = compile::judge(&self.worker, limits, upload, &draft).await?;
         if judged.compiled.is_some() {
             let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engines[0].clone());
             let (name, path) = (sha256.to_owned(), draft.clone());
@@ -236,14 +239,14 @@ impl Sandbox {
     }
 
     /// Links the component and instantiates it once, with nothing in its scope.
-    async fn try_out(&self, sha256: &str) -> Result<(), String> {
+    async fn try_out(&self, sha256: &str, limits: &Arc<Limits>) -> Result<(), String> {
         let component = self.ready(sha256).await.map_err(|error| match error.cause {
             Some(cause) => format!("{cause:#}"),
             None => error.detail,
         })?;
         let component = component.ok_or("it does not load")?;
         let _turn = self.trials.acquire().await;
-        let (engines, job) = (Arc::clone(&self.engines), trial(&self.limits));
+        let (engines, job) = (Arc::clone(&self.engines), trial(limits));
         let meter = Arc::<Meter>::default();
         let counted = Arc::clone(&meter);
         let trial = self.threads.spawn(Begin::Slow, meter, async move {

@@ -126,14 +126,20 @@ pub struct Target {
     pub webhook_secret: Option<Vec<u8>>,
     /// Of the active version.
     pub sha256: Option<String>,
+    /// What operators have set for the platform and for this agent, as JSON.
+    pub platform_limits: String,
+    pub own_limits: Option<String>,
 }
 
 pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
     let found = tx.query(
         "SELECT s.agent_id, s.company_id, s.status, s.created_at, s.started_at, a.delivery,
-                a.retry_policy, a.webhook_url, a.webhook_secret, c.sha256
+                a.retry_policy, a.webhook_url, a.webhook_secret, c.sha256,
+                CAST(p.limits AS TEXT) AS platform_limits, CAST(l.limits AS TEXT) AS own_limits
          FROM sessions s
          JOIN agents a ON a.id = s.agent_id
+         CROSS JOIN policy p
+         LEFT JOIN agent_limits l ON l.agent_id = a.id
          LEFT JOIN components c ON c.agent_id = a.id AND c.version = a.active_version
          WHERE s.id = $1",
     );

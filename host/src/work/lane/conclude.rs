@@ -69,7 +69,11 @@ impl Driver {
             return Ok(Next::Stop);
         };
         self.record(&mut tx, target, due, &report).await?;
-        if let Some(state) = report.receipt.as_ref().and_then(|receipt| receipt.state.as_ref()) {
+        if due.entry.kind == "session_ended" {
+            memory::forget(&mut tx, self.session).await?;
+        } else if let Some(state) =
+            report.receipt.as_ref().and_then(|receipt| receipt.state.as_ref())
+        {
             memory::store(&mut tx, self.session, state).await?;
         }
         let mut claimed = None;
