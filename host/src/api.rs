@@ -8,6 +8,7 @@ mod accounts;
 mod agent;
 mod builder;
 mod caller;
+mod canaries;
 mod catalogue;
 mod components;
 mod input;
@@ -38,6 +39,7 @@ pub fn router(host: Host) -> Router {
         .merge(stream::routes())
         .merge(builder::routes())
         .merge(components::routes())
+        .merge(canaries::routes())
         .merge(settings::routes())
         .merge(agent::routes())
         .route("/healthz", get(async || Json(json!({ "ok": true }))))

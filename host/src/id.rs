@@ -51,6 +51,8 @@ id! {
     NodeId;
     /// One run of a component for one event.
     InvocationId;
+    /// A version on trial.
+    CanaryId;
     /// One worker's turn at driving a session's lane; a late worker's claim no
     /// longer matches, so it can neither reply nor finish.
     ClaimId;

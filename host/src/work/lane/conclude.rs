@@ -3,10 +3,11 @@
 
 use super::{Driver, Next, announce, drive};
 use crate::{
+    catalog::canaries,
     delivery::{Failure, Report, Verdict},
     error::{Error, Result},
-    id::ClaimId,
-    sandbox::Outcome,
+    id::{CanaryId, ClaimId},
+    sandbox::{Outcome, Receipt},
     sessions::{
         self,
         lane::{self, Due, Ending, Target, Waiting},
@@ -42,6 +43,7 @@ impl Driver {
             let at = self.host.clock.now() + delay;
             if lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
                 tx.commit().await?;
+                self.host.tails.written();
             }
             return Ok(Next::Stop);
         }
@@ -72,7 +74,12 @@ impl Driver {
             Waiting::More => lane::next(&mut tx, self.session, self.claim).await?,
             Waiting::Nothing => None,
         };
+        // The last thing: nothing waits longer than it must for the trial's row.
+        if let (Some(canary), Some(receipt)) = (target.canary_id, &report.receipt) {
+            self.count(&mut tx, canary, receipt).await?;
+        }
         tx.commit().await?;
+        self.host.tails.written();
         for entry in &news {
             announce(&self.host, entry);
         }
@@ -124,10 +131,31 @@ impl Driver {
 
     async fn record(&self, tx: &mut Tx, target: &Target, due: &Due, report: &Report) -> Result<()> {
         let Some(receipt) = &report.receipt else { return Ok(()) };
-        let names = (target.agent_id, self.session, due.entry.id);
-        let written = serde_json::to_value(receipt).map_err(Error::internal)?;
-        let log = serde_json::to_value(&receipt.log).map_err(Error::internal)?;
-        let outcome = receipt.outcome.as_str();
-        receipts::record(tx, &self.host.clock, names, outcome, written, log).await
+        let new = receipts::New {
+            agent: target.agent_id,
+            session: self.session,
+            event: due.entry.id,
+            kind: &due.entry.kind,
+            attempt: due.attempt,
+            version: target.version,
+            outcome: receipt.outcome.as_str(),
+            receipt: serde_json::to_value(receipt).map_err(Error::internal)?,
+            log: serde_json::to_value(&receipt.log).map_err(Error::internal)?,
+        };
+        receipts::record(tx, &self.host.clock, new).await
+    }
+
+    /// Counts the event for the trial that its session takes part in.
+    async fn count(&self, tx: &mut Tx, canary: CanaryId, receipt: &Receipt) -> Result<()> {
+        // The platform's own failures say nothing of the version.
+        if receipt.outcome == Outcome::HostError {
+            return Ok(());
+        }
+        let (failed, now) = (receipt.outcome.at_fault(), self.host.clock.now());
+        if let Some(ended) = canaries::count(tx, canary, failed, now).await? {
+            let reason = ended.reason().unwrap_or_default();
+            tracing::warn!(%canary, version = ended.version, %reason, "a canary was rolled back");
+        }
+        Ok(())
     }
 }
