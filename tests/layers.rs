@@ -22,13 +22,14 @@ const LAYERS: [&[&str]; 9] = [
     &["work"],
     &["host"],
     &["config"],
-    &["accounts", "catalog", "sessions", "files", "delivery", "sandbox"],
+    &["accounts", "audit", "catalog", "sessions", "files", "delivery", "sandbox"],
 ];
 
 /// Those below: the nouns and what they stand on, in the order in which each may
 /// use the ones after it.
-const BELOW: [(&str, &[&str]); 14] = [
+const BELOW: [(&str, &[&str]); 15] = [
     ("accounts", &["storage", "error", "clock", "id", "timestamp", "seal"]),
+    ("audit", &["storage", "error", "clock", "id", "timestamp"]),
     ("catalog", &["storage", "error", "clock", "id", "timestamp", "seal"]),
     ("sessions", &["catalog", "storage", "error", "clock", "id", "timestamp", "seal"]),
     ("files", &["storage", "error", "clock", "id", "timestamp"]),

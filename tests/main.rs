@@ -18,6 +18,7 @@ mod librarian;
 mod limits;
 mod logs;
 mod path;
+mod policy;
 mod problems;
 mod refusals;
 mod residue;

@@ -5,6 +5,7 @@
 //! `Error` that `problem` turns into an answer.
 
 mod accounts;
+mod admin;
 mod agent;
 mod builder;
 mod caller;
@@ -42,6 +43,7 @@ pub fn router(host: Host) -> Router {
         .merge(canaries::routes())
         .merge(settings::routes())
         .merge(agent::routes())
+        .merge(admin::routes())
         .route("/healthz", get(async || Json(json!({ "ok": true }))))
         .route("/readyz", get(ready))
         .fallback(async || Error::not_found("route"))

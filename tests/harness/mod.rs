@@ -16,6 +16,7 @@ pub mod voice;
 pub mod webhook;
 
 use aiybiz_host::{
+    accounts,
     clock::Clock,
     config::{Config, Flags},
     host::Host,
@@ -185,6 +186,16 @@ impl Platform {
     pub async fn builder(&self, name: &str) -> Person {
         let person = self.person(name).await;
         person.post("/builder", json!({ "displayName": name })).await.created();
+        person
+    }
+
+    /// Someone who also runs the platform.
+    pub async fn operator(&self, name: &str) -> Person {
+        let person = self.person(name).await;
+        let mut tx = self.host.db.write().await.expect("a transaction");
+        let granted = accounts::grant_operator(&mut tx, &person.email).await;
+        assert!(granted.expect("an answer"), "{name} has signed up");
+        tx.commit().await.expect("it is kept");
         person
     }
 }
