@@ -16,9 +16,12 @@ mod input;
 mod messages;
 mod page;
 mod problem;
+mod receipts;
 mod sessions;
 mod settings;
+mod sse;
 mod stream;
+mod tail;
 
 use crate::{
     error::{Error, Kind},
@@ -41,6 +44,8 @@ pub fn router(host: Host) -> Router {
         .merge(builder::routes())
         .merge(components::routes())
         .merge(canaries::routes())
+        .merge(receipts::routes())
+        .merge(tail::routes())
         .merge(settings::routes())
         .merge(agent::routes())
         .merge(admin::routes())

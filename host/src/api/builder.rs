@@ -2,8 +2,7 @@
 
 use super::{
     caller::Builder,
-    canaries,
-    catalogue,
+    canaries, catalogue,
     input::{self, Body, Params},
     page::{self, Page},
 };

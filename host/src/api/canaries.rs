@@ -21,10 +21,8 @@ use serde_json::{Value, json};
 use std::ops::RangeInclusive;
 
 pub(super) fn routes() -> Router<Host> {
-    Router::new().route(
-        "/builder/agents/{agent}/components/{version}/canary",
-        put(start).delete(stop),
-    )
+    Router::new()
+        .route("/builder/agents/{agent}/components/{version}/canary", put(start).delete(stop))
 }
 
 #[derive(Deserialize)]

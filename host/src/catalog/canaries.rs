@@ -150,11 +150,8 @@ async fn begin(
 }
 
 async fn running(tx: &mut Tx, agent: AgentId) -> Result<Option<Canary>> {
-    let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM canaries WHERE agent_id = $1 AND state = 'running'"
-    );
+    let sql =
+        concat!("SELECT ", columns!(), " FROM canaries WHERE agent_id = $1 AND state = 'running'");
     Ok(tx.query(sql).bind(agent).optional().await?)
 }
 

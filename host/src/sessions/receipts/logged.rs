@@ -1,6 +1,6 @@
 //! Log entries in pages: they are kept with their receipts, and read one by one.
 
-use super::{Filter, list, severity};
+use super::{Filter, Invocation, list, severity};
 use crate::{
     error::Result,
     id::{AgentId, EventId, InvocationId, SessionId},
@@ -50,6 +50,19 @@ pub struct Logged {
     pub created_at: Timestamp,
 }
 
+impl Logged {
+    pub fn of(receipt: &Invocation, number: usize, entry: &Value) -> Self {
+        Self {
+            place: Place { invocation: receipt.id, number },
+            agent_id: receipt.agent_id,
+            session_id: receipt.session_id,
+            event_id: receipt.event_id,
+            entry: entry.clone(),
+            created_at: receipt.created_at,
+        }
+    }
+}
+
 /// The newest receipt's entries first, each one's in their order; those after
 /// `after`, and one more than `limit` if there are more.
 pub async fn page(
@@ -68,23 +81,14 @@ pub async fn page(
         let receipts = list(tx, &filter, before, CHUNK).await?;
         before = receipts.last().map(|receipt| receipt.id);
         let more = receipts.len() as i64 == CHUNK;
-        for receipt in receipts {
+        for receipt in &receipts {
             for (number, entry) in receipt.entries().iter().enumerate() {
-                let place = Place { invocation: receipt.id, number };
-                let told = after.is_some_and(|after| {
-                    after.invocation == receipt.id && number <= after.number
-                });
+                let told = after
+                    .is_some_and(|after| after.invocation == receipt.id && number <= after.number);
                 if told || level(entry) < Some(least) {
                     continue;
                 }
-                found.push(Logged {
-                    place,
-                    agent_id: receipt.agent_id,
-                    session_id: receipt.session_id,
-                    event_id: receipt.event_id,
-                    entry: entry.clone(),
-                    created_at: receipt.created_at,
-                });
+                found.push(Logged::of(receipt, number, entry));
                 if found.len() > limit {
                     return Ok(found);
                 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Receipts deleted in one transaction: some ten milliseconds.
-pub const BATCH: i64 = 500;
+pub const BATCH: u32 = 500;
 
 /// The newest receipts, looked at for agents that may have too many. One that writes
 /// so little that it is missed grows by as little.
@@ -23,7 +23,7 @@ const SAMPLE: i64 = 1_000;
 pub async fn old(tx: &mut Tx, until: Timestamp) -> Result<u64> {
     let sql = "DELETE FROM invocations WHERE created_at < $1
                AND id IN (SELECT id FROM invocations ORDER BY id LIMIT $2)";
-    Ok(tx.query(sql).bind(until).bind(BATCH).run().await?)
+    Ok(tx.query(sql).bind(until).bind(i64::from(BATCH)).run().await?)
 }
 
 /// Agents with more than `most` receipts, each with the newest that is too many.
@@ -46,5 +46,5 @@ pub async fn agents(tx: &mut Tx, agent: AgentId, last: InvocationId) -> Result<u
     let sql = "DELETE FROM invocations WHERE id IN (
                    SELECT id FROM invocations WHERE agent_id = $1 AND id <= $2
                    ORDER BY id LIMIT $3)";
-    Ok(tx.query(sql).bind(agent).bind(last).bind(BATCH).run().await?)
+    Ok(tx.query(sql).bind(agent).bind(last).bind(i64::from(BATCH)).run().await?)
 }

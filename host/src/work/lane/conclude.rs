@@ -3,11 +3,11 @@
 
 use super::{Driver, Next, announce, drive};
 use crate::{
-    catalog::canaries,
+    catalog::canaries::{self, Canary},
     delivery::{Failure, Report, Verdict},
     error::{Error, Result},
-    id::{CanaryId, ClaimId},
-    sandbox::{Outcome, Receipt},
+    id::ClaimId,
+    sandbox::Outcome,
     sessions::{
         self,
         lane::{self, Due, Ending, Target, Waiting},
@@ -75,11 +75,13 @@ impl Driver {
             Waiting::Nothing => None,
         };
         // The last thing: nothing waits longer than it must for the trial's row.
-        if let (Some(canary), Some(receipt)) = (target.canary_id, &report.receipt) {
-            self.count(&mut tx, canary, receipt).await?;
-        }
+        let rolled_back = self.count(&mut tx, target, &report).await?;
         tx.commit().await?;
         self.host.tails.written();
+        if let Some(canary) = rolled_back {
+            let reason = canary.reason().unwrap_or_default();
+            tracing::warn!(agent = %target.agent_id, %reason, "a canary was rolled back");
+        }
         for entry in &news {
             announce(&self.host, entry);
         }
@@ -145,17 +147,16 @@ impl Driver {
         receipts::record(tx, &self.host.clock, new).await
     }
 
-    /// Counts the event for the trial that its session takes part in.
-    async fn count(&self, tx: &mut Tx, canary: CanaryId, receipt: &Receipt) -> Result<()> {
+    /// Counts the event for the trial that its session takes part in; the trial, if
+    /// this ended it.
+    async fn count(&self, tx: &mut Tx, target: &Target, report: &Report) -> Result<Option<Canary>> {
+        let (Some(canary), Some(receipt)) = (target.canary_id, &report.receipt) else {
+            return Ok(None);
+        };
         // The platform's own failures say nothing of the version.
         if receipt.outcome == Outcome::HostError {
-            return Ok(());
+            return Ok(None);
         }
-        let (failed, now) = (receipt.outcome.at_fault(), self.host.clock.now());
-        if let Some(ended) = canaries::count(tx, canary, failed, now).await? {
-            let reason = ended.reason().unwrap_or_default();
-            tracing::warn!(%canary, version = ended.version, %reason, "a canary was rolled back");
-        }
-        Ok(())
+        canaries::count(tx, canary, receipt.outcome.at_fault(), self.host.clock.now()).await
     }
 }
