@@ -20,9 +20,13 @@ mod logs;
 mod path;
 mod policy;
 mod problems;
+mod receipts;
 mod refusals;
 mod residue;
 mod storage;
 mod streams;
+mod tail;
 mod tidy;
+
 mod uploads;
+mod versions;
