@@ -31,6 +31,24 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Retry,
+        Self::Refused,
+        Self::Trap,
+        Self::Cpu,
+        Self::Wall,
+        Self::Memory,
+        Self::Budget,
+        Self::HostError,
+    ];
+
+    /// Is it the component that failed? One that declines an event, or asks for
+    /// another try, has not.
+    pub fn at_fault(self) -> bool {
+        matches!(self, Self::Trap | Self::Cpu | Self::Wall | Self::Memory | Self::Budget)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
