@@ -112,7 +112,7 @@ fn nobody_need_wait_for_the_compiler() {
             request.header("content-type", "application/wasm").body(wasm.to_vec())
         };
         let queued = people::send(upload("?wait=0", guests::ECHO)).await.created();
-        assert_eq!((&queued["version"], &queued["state"]), (&json!(1), &json!("compiling")));
+        assert_eq!((&queued["version"], &queued["state"]), (&json!(1), &json!("queued")));
         assert_eq!(queued["compile"], json!(null));
         assert_eq!(concluded(&bea, &agent, 1).await, "ready");
         people::send(upload("?wait=soon", guests::ECHO)).await.problem(400, "invalid_field");

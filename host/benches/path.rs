@@ -90,8 +90,9 @@ async fn fresh_event() {
     title("One event in a fresh instance (echo, 29 KB of Rust)");
     let platform = Platform::start(Engine::Sqlite).await;
     let sandbox = Arc::clone(&platform.host.sandbox);
-    let admitted = sandbox.admit(guests::ECHO.into()).await.expect("a compiler");
-    let component = sandbox.load(&admitted.sha256, async { unreachable!() }).await.expect("ready");
+    let upload = sandbox.spooled(&guests::ECHO.into()).await.expect("a file");
+    sandbox.admit(sandbox.turn().await, &upload).await.expect("a compiler");
+    let component = sandbox.load(&upload.sha256, async { unreachable!() }).await.expect("ready");
     let bare = bare::Loop::new();
     let limits = sandbox.limits();
     let agent: AgentId = Clock::default().id();

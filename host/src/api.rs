@@ -17,6 +17,7 @@ mod problem;
 mod sessions;
 mod settings;
 mod stream;
+mod uploads;
 
 use crate::{
     error::{Error, Kind},
@@ -24,6 +25,8 @@ use crate::{
 };
 use axum::{Json, Router, extract::DefaultBodyLimit, http::StatusCode, middleware, routing::get};
 use serde_json::{Value, json};
+
+pub use uploads::report;
 
 /// The largest JSON body. Messages are far smaller; uploads of components have
 /// their own limit.

@@ -23,10 +23,14 @@ mod run;
 mod scope;
 mod shape;
 mod signatures;
+mod spool;
 mod stdio;
+mod uploads;
+mod worker;
 mod world;
 
-pub use compile::{Compiled, this_program, worker};
+pub use artifact::ARTIFACTS;
+pub use compile::Compiled;
 pub use guest::Facts;
 pub(crate) use imports::session::REPLY_BYTES;
 pub use inspect::{Inspection, inspect};
@@ -35,11 +39,14 @@ pub use receipt::{LogEntry, Outcome, Receipt};
 pub use run::{Ended, Event, Job};
 pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, State};
 pub use shape::{FUNCTION_BYTES, FUNCTION_KNOTS, FUNCTION_LOCALS, FUNCTIONS, MODULES};
+pub use spool::{Spool, Upload};
+pub use uploads::{Place, Turn};
+pub use worker::{this_program, worker};
 
 use crate::{
     error::{Error, Result},
-    id::AgentId,
-    seal::{Key, hex},
+    id::{AgentId, BuilderId},
+    seal::Key,
     timestamp::Timestamp,
 };
 use artifact::Artifacts;
@@ -47,8 +54,8 @@ use bytes::Bytes;
 use compile::Judgement;
 use dashmap::DashMap;
 use guest::Guest;
-use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     future::Future,
     path::PathBuf,
     sync::{
@@ -59,6 +66,7 @@ use std::{
 };
 use tokio::{runtime::Runtime, sync::Semaphore};
 use tokio_util::task::AbortOnDropHandle;
+use uploads::Uploads;
 use wasmtime::{Engine, component::Linker};
 use world::{Agent, AgentPre};
 
@@ -66,15 +74,21 @@ use world::{Agent, AgentPre};
 /// space and the pages it uses.
 const READY: usize = 512;
 
-/// One upload is compiled at a time: the compiler takes a core and up to
-/// `compileMemoryBytes`.
-const COMPILES: usize = 1;
+/// What the trial of an upload may take of its own code's time, in milliseconds.
+/// Every event pays for instantiation, so an agent that needs longer is of no use;
+/// and strangers' start-up code must not keep the places for trials.
+const TRIAL_CPU: u64 = 1_000;
+
+/// The same on the clock: starting needs to wait for nothing.
+const TRIAL_WALL: u64 = 5_000;
 
 pub struct Config {
     pub pool: Pool,
     pub limits: Limits,
     /// Where compiled components are kept.
     pub folder: PathBuf,
+    /// Bytes that they may take; the least recently used go first.
+    pub artifact_bytes: u64,
     pub key: Key,
     /// The program that is run as `compile-worker`.
     pub worker: PathBuf,
@@ -90,7 +104,7 @@ pub struct Sandbox {
     artifacts: Arc<Artifacts>,
     ready: DashMap<String, Arc<Component>>,
     uses: AtomicU64,
-    compiles: Semaphore,
+    uploads: Uploads,
     trials: Semaphore,
     total: Semaphore,
     per_agent: DashMap<AgentId, Arc<Semaphore>>,
@@ -108,9 +122,21 @@ pub struct Component {
 
 /// What became of an upload.
 pub struct Admission {
-    pub sha256: String,
     pub inspection: Inspection,
     pub compiled: Option<Compiled>,
+}
+
+impl Admission {
+    /// Of a file that is not even read.
+    pub fn too_large(size: u64, limits: &Limits) -> Self {
+        Self { inspection: Inspection::too_large(size, limits), compiled: None }
+    }
+
+    /// What is left of each limit on an upload's shape and on compiling it, in
+    /// percent.
+    pub fn headroom(&self, limits: &Limits) -> BTreeMap<&'static str, u64> {
+        self.inspection.shape.headroom(limits, self.compiled.as_ref())
+    }
 }
 
 impl Sandbox {
@@ -125,13 +151,17 @@ impl Sandbox {
             .build()?;
         let total = usize::try_from(config.limits.concurrent_events_total).unwrap_or(usize::MAX);
         Ok(Self {
-            artifacts: Arc::new(Artifacts::open(config.folder, config.key)?),
+            artifacts: Arc::new(Artifacts::open(
+                config.folder,
+                config.key,
+                config.artifact_bytes,
+            )?),
             linker,
             engine,
             worker: config.worker,
             ready: DashMap::new(),
             uses: AtomicU64::new(0),
-            compiles: Semaphore::new(COMPILES),
+            uploads: Uploads::default(),
             trials: Semaphore::new(engine::TRIALS as usize),
             total: Semaphore::new(total.min(Semaphore::MAX_PERMITS)),
             per_agent: DashMap::new(),
@@ -145,19 +175,38 @@ impl Sandbox {
         &self.limits
     }
 
+    /// A place among the uploads of that builder, or the answer that there is none.
+    pub fn enter(&self, builder: BuilderId) -> Result<Place> {
+        self.uploads.enter(builder)
+    }
+
+    /// Waits until the compiler is free, as somebody who need not wait for builders.
+    pub async fn turn(&self) -> Turn {
+        self.uploads.turn(None).await
+    }
+
+    /// Where an upload can arrive.
+    pub fn spool(&self) -> Result<Spool> {
+        Spool::begin(self.artifacts.folder())
+    }
+
+    /// An upload that is all here already.
+    pub async fn spooled(&self, bytes: &Bytes) -> Result<Upload> {
+        let mut spool = self.spool()?;
+        spool.write(bytes).await?;
+        spool.finish().await
+    }
+
     /// Inspects, compiles and tries an upload. Problems are in the answer; an
     /// error is the platform's.
-    pub async fn admit(&self, upload: Bytes) -> Result<Admission> {
-        let hashed = upload.clone();
-        let sha256 = tokio::task::spawn_blocking(move || hex(&Sha256::digest(&hashed)));
-        let sha256 = sha256.await.map_err(Error::internal)?;
-        let Judgement { mut inspection, compiled } = self.judge(&sha256, &upload).await?;
+    pub async fn admit(&self, turn: Turn, upload: &Upload) -> Result<Admission> {
+        let Judgement { mut inspection, compiled } = self.judge(turn, upload).await?;
         if inspection.problems.is_empty()
-            && let Err(why) = self.try_out(&sha256).await
+            && let Err(why) = self.try_out(&upload.sha256).await
         {
             inspection.refuse("body", why);
         }
-        Ok(Admission { sha256, inspection, compiled })
+        Ok(Admission { inspection, compiled })
     }
 
     /// The component of that digest, ready to run. `upload` fetches the bytes in
@@ -170,9 +219,17 @@ impl Sandbox {
         if let Some(component) = self.ready(sha256).await? {
             return Ok(component);
         }
-        let upload = upload.await?;
+        let turn = self.turn().await;
+        // Somebody else may have had it compiled meanwhile.
+        if let Some(component) = self.ready(sha256).await? {
+            return Ok(component);
+        }
         let broken = |why: String| Error::internal(anyhow::anyhow!("component {sha256}: {why}"));
-        let Judgement { inspection, .. } = self.judge(sha256, &upload).await?;
+        let upload = self.spooled(&upload.await?).await?;
+        if upload.sha256 != sha256 {
+            return Err(broken("its upload was changed in the object store".into()));
+        }
+        let Judgement { inspection, .. } = self.judge(turn, &upload).await?;
         if let Some(problem) = inspection.problems.first() {
             return Err(broken(format!("{}: {}", problem.pointer, problem.detail)));
         }
@@ -212,17 +269,15 @@ impl Sandbox {
     }
 
     /// Judges an upload and keeps the artifact, if there is one.
-    async fn judge(&self, sha256: &str, upload: &[u8]) -> Result<Judgement> {
-        let _turn = self.compiles.acquire().await;
-        let draft = self.artifacts.draft();
-        let _gone = RemoveOnDrop(&draft);
+    async fn judge(&self, _turn: Turn, upload: &Upload) -> Result<Judgement> {
+        let draft = spool::Draft::new(self.artifacts.folder());
         let judged = compile::judge(&self.worker, &self.limits, upload, &draft).await?;
         if judged.compiled.is_some() {
             let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engine.clone());
-            let (name, path) = (sha256.to_owned(), draft.clone());
-            let kept = tokio::task::spawn_blocking(move || artifacts.keep(&engine, &name, &path));
+            let name = upload.sha256.clone();
+            let kept = tokio::task::spawn_blocking(move || artifacts.keep(&engine, &name, &draft));
             kept.await.map_err(Error::internal)??;
-            self.ready.remove(sha256);
+            self.ready.remove(&upload.sha256);
         }
         Ok(judged)
     }
@@ -295,7 +350,12 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     Ok(linker)
 }
 
-fn trial(limits: &Arc<Limits>) -> Job {
+fn trial(limits: &Limits) -> Job {
+    let limits = Limits {
+        cpu_millis: limits.cpu_millis.min(TRIAL_CPU),
+        wall_millis: limits.wall_millis.min(TRIAL_WALL),
+        ..limits.clone()
+    };
     Job {
         event: Event::Started,
         facts: Facts {
@@ -305,18 +365,10 @@ fn trial(limits: &Arc<Limits>) -> Job {
             attempt: 1,
         },
         scope: Arc::new(Nothing),
-        limits: Arc::clone(limits),
+        limits: Arc::new(limits),
     }
 }
 
 fn internal(error: wasmtime::Error) -> Error {
     Error::internal(anyhow::anyhow!("{error:#}"))
-}
-
-struct RemoveOnDrop<'a>(&'a std::path::Path);
-
-impl Drop for RemoveOnDrop<'_> {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.0);
-    }
 }
