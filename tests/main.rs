@@ -10,6 +10,7 @@ mod catalogue;
 mod crash;
 mod delivery;
 mod endurance;
+mod fuzz;
 mod guests;
 mod harness;
 mod lanes;
