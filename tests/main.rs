@@ -5,8 +5,10 @@
 
 mod accounts;
 mod agent_api;
+mod artifacts;
 mod bombs;
 mod catalogue;
+mod compiler;
 mod crash;
 mod delivery;
 mod endurance;
@@ -20,6 +22,7 @@ mod limits;
 mod logs;
 mod path;
 mod problems;
+mod queue;
 mod refusals;
 mod residue;
 mod storage;

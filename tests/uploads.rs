@@ -152,47 +152,6 @@ fn an_upload_goes_to_ones_own_component_agents_only() {
     });
 }
 
-/// Machine code on disk is only run when it is what our compiler wrote.
-#[test]
-fn tampered_machine_code_is_compiled_anew() {
-    crate::harness::run(async {
-        let platform = Platform::start(Engine::Sqlite).await;
-        let (bea, cleo) = (platform.builder("Bea").await, platform.person("Cleo").await);
-        let agent = bea.publish("Echo", guests::ECHO).await;
-        let (session, mut events) = cleo.starts(&agent).await;
-        let folder = platform.host.config.data_dir.join("components");
-        let artifact = || {
-            let files = std::fs::read_dir(&folder).expect("a folder").flatten();
-            let mut files = files.map(|file| file.path());
-            files.find(|file| file.extension().is_some_and(|kind| kind == "cwasm")).expect("one")
-        };
-        cleo.says(&session, "before").await;
-        assert_eq!(events.reply().await, "echo: before");
-
-        let platform = platform.again(|| {
-            let mut code = std::fs::read(artifact()).expect("code");
-            let middle = code.len() / 2;
-            code[middle] ^= 0xff;
-            std::fs::write(artifact(), &code).expect("it is ours");
-        });
-        let platform = platform.await;
-        let (bea, cleo) = (bea.at(&platform.url), cleo.at(&platform.url));
-        let tampered = std::fs::read(artifact()).expect("code");
-        let mut events = cleo.listens(&session, Some(events.last_id())).await;
-        cleo.says(&session, "after").await;
-        assert_eq!(events.reply().await, "echo: after");
-        assert_ne!(std::fs::read(artifact()).expect("code"), tampered);
-        // As it does when the file is gone altogether.
-        let platform = platform.again(|| std::fs::remove_file(artifact()).expect("it was there"));
-        let platform = platform.await;
-        let cleo = cleo.at(&platform.url);
-        let mut events = cleo.listens(&session, Some(events.last_id())).await;
-        cleo.says(&session, "at last").await;
-        assert_eq!(events.reply().await, "echo: at last");
-        drop(bea);
-    });
-}
-
 #[test]
 fn inspect_says_what_an_upload_would() {
     crate::harness::run(async {

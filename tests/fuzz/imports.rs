@@ -140,9 +140,17 @@ fn guest() -> String {
         let _ = writeln!(arms, "(if (i32.eq (local.get $what) (i32.const {count})) (then {call}))");
         count += 1;
     };
-    for (key, item) in &resolve.worlds[world].imports {
-        let WorldItem::Interface { id, .. } = item else { continue };
-        let module = resolve.name_world_key(key);
+    let mut interfaces: Vec<_> = resolve.worlds[world]
+        .imports
+        .iter()
+        .filter_map(|(key, item)| match item {
+            WorldItem::Interface { id, .. } => Some((resolve.name_world_key(key), id)),
+            _ => None,
+        })
+        .collect();
+    // The platform's own first: their numbers are in the corpus.
+    interfaces.sort_by_key(|(module, _)| !module.starts_with("aiybiz:"));
+    for (module, id) in interfaces {
         for function in resolve.interfaces[*id].functions.values() {
             let signature = resolve.wasm_signature(AbiVariant::GuestImport, function);
             import(&module, &function.name, &signature.params, &signature.results);
