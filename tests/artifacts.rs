@@ -129,7 +129,8 @@ fn what_was_not_used_for_longest_makes_room() {
         let wasm = |n: usize| guests::on_message(&"(drop (i32.const 1))".repeat(n + 1));
         let admit = async |sandbox: &Sandbox, n: usize| {
             let upload = sandbox.spooled(&wasm(n).into()).await.expect("a file");
-            let admitted = sandbox.admit(sandbox.turn().await, &upload).await.expect("it is judged");
+            let admitted =
+                sandbox.admit(sandbox.turn().await, &upload).await.expect("it is judged");
             assert_eq!(admitted.inspection.problems, []);
             admitted.compiled.expect("it compiles").code_bytes
         };

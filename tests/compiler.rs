@@ -129,7 +129,8 @@ fn the_compiler_has_nothing_and_can_open_nothing() {
 /// The claim the test above rests on.
 #[test]
 fn without_a_number_there_is_no_file_and_no_socket() {
-    let tries = "ulimit -n 3; exec 3</dev/null && echo file; exec 3<>/dev/tcp/127.0.0.1/9 && echo socket";
+    let tries =
+        "ulimit -n 3; exec 3</dev/null && echo file; exec 3<>/dev/tcp/127.0.0.1/9 && echo socket";
     let tried = Command::new("bash").args(["-c", tries]).output().expect("bash");
     let complaints = String::from_utf8_lossy(&tried.stderr);
     assert_eq!(String::from_utf8_lossy(&tried.stdout), "", "{complaints}");
@@ -229,7 +230,8 @@ fn a_platform_that_stops_gives_its_uploads_up_at_once() {
         worker.gone().await;
         let bea = bea.at(&platform.url);
         for version in [1, 2] {
-            let shown = bea.get(&format!("/builder/agents/{agent}/components/{version}")).await.ok();
+            let shown =
+                bea.get(&format!("/builder/agents/{agent}/components/{version}")).await.ok();
             assert_eq!(shown["state"], "refused", "{shown}");
         }
     });

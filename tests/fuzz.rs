@@ -11,8 +11,7 @@ use std::path::Path;
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target);
     let files = std::fs::read_dir(folder).expect("a corpus").flatten();
-    let found: Vec<_> =
-        files.map(|file| std::fs::read(file.path()).expect("an input")).collect();
+    let found: Vec<_> = files.map(|file| std::fs::read(file.path()).expect("an input")).collect();
     assert!(found.len() >= 10, "{} inputs", found.len());
     found
 }

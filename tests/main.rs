@@ -29,3 +29,4 @@ mod storage;
 mod streams;
 mod tidy;
 mod uploads;
+mod uploads_endurance;

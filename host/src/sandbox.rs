@@ -151,11 +151,7 @@ impl Sandbox {
             .build()?;
         let total = usize::try_from(config.limits.concurrent_events_total).unwrap_or(usize::MAX);
         Ok(Self {
-            artifacts: Arc::new(Artifacts::open(
-                config.folder,
-                config.key,
-                config.artifact_bytes,
-            )?),
+            artifacts: Arc::new(Artifacts::open(config.folder, config.key, config.artifact_bytes)?),
             linker,
             engine,
             worker: config.worker,

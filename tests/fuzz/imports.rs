@@ -130,7 +130,8 @@ fn guest() -> String {
             imports,
             r#"(import "{module}" "{name}" (func $f{count} (param{takes}) (result{gives})))"#
         );
-        let arguments: String = params.iter().map(|t| format!("(call $any_{})", core(*t))).collect();
+        let arguments: String =
+            params.iter().map(|t| format!("(call $any_{})", core(*t))).collect();
         let call = format!("(call $f{count} {arguments})");
         let call = match results {
             [] => call,
@@ -162,9 +163,7 @@ fn guest() -> String {
         }
     }
     assert!(count < 61, "the interpreter has other uses for the last numbers");
-    INTERPRETER
-        .replace("{imports}", &imports)
-        .replace("{arms}", &arms)
+    INTERPRETER.replace("{imports}", &imports).replace("{arms}", &arms)
 }
 
 fn core(kind: WasmType) -> &'static str {

@@ -127,7 +127,8 @@ async fn receive(host: &Host, request: Request) -> Result<Upload> {
         spool.finish().await
     };
     let arrived = tokio::time::timeout(ARRIVAL, arriving).await;
-    arrived.map_err(|_| incomplete(&format!("the upload took longer than {ARRIVAL:?} to arrive")))?
+    arrived
+        .map_err(|_| incomplete(&format!("the upload took longer than {ARRIVAL:?} to arrive")))?
 }
 
 /// Has the upload looked at, and writes down what came of it.
