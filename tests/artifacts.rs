@@ -129,8 +129,10 @@ fn what_was_not_used_for_longest_makes_room() {
         let wasm = |n: usize| guests::on_message(&"(drop (i32.const 1))".repeat(n + 1));
         let admit = async |sandbox: &Sandbox, n: usize| {
             let upload = sandbox.spooled(&wasm(n).into()).await.expect("a file");
-            let admitted =
-                sandbox.admit(sandbox.turn().await, &upload).await.expect("it is judged");
+            let admitted = sandbox
+                .admit(sandbox.turn().await, &upload, sandbox.limits())
+                .await
+                .expect("it is judged");
             assert_eq!(admitted.inspection.problems, []);
             admitted.compiled.expect("it compiles").code_bytes
         };
@@ -139,10 +141,13 @@ fn what_was_not_used_for_longest_makes_room() {
         // Room for three and a half; the first of them is in use.
         let sandbox = open(size * 7 / 2);
         let first = digest(&wasm(0));
-        sandbox.load(&first, std::future::pending()).await.expect("it is kept");
+        sandbox.load(&first, sandbox.limits(), std::future::pending()).await.expect("it is kept");
         for n in 2..6 {
             admit(&sandbox, n).await;
-            sandbox.load(&first, std::future::pending()).await.expect("it is kept");
+            sandbox
+                .load(&first, sandbox.limits(), std::future::pending())
+                .await
+                .expect("it is kept");
         }
         // In memory it is anyway; on disk it is the oldest now.
         assert_eq!(kept(folder.path()).len(), 3);
@@ -150,11 +155,15 @@ fn what_was_not_used_for_longest_makes_room() {
         assert_eq!(kept(folder.path()), last);
         // What is gone is compiled again when it is wanted, and may be used meanwhile.
         let sandbox = open(size * 7 / 2);
-        let again = sandbox.load(&first, async { Ok(wasm(0).into()) }).await.expect("it compiles");
+        let again = sandbox
+            .load(&first, sandbox.limits(), async { Ok(wasm(0).into()) })
+            .await
+            .expect("it compiles");
         assert_eq!(again.sha256, first);
         assert!(kept(folder.path()).contains_key(&first));
         // An upload that is not what it was is not compiled under its name.
-        let swapped = sandbox.load(&digest(&wasm(1)), async { Ok(wasm(9).into()) }).await;
+        let swapped =
+            sandbox.load(&digest(&wasm(1)), sandbox.limits(), async { Ok(wasm(9).into()) }).await;
         assert!(swapped.is_err_and(|error| error.to_string().contains("was changed")));
     });
 }

@@ -74,9 +74,15 @@ impl Place {
         let component = runtime.block_on(async {
             let guest = agents::core(&guest()).into();
             let upload = sandbox.spooled(&guest).await.expect("a file");
-            let admitted = sandbox.admit(sandbox.turn().await, &upload).await.expect("a compiler");
+            let admitted = sandbox
+                .admit(sandbox.turn().await, &upload, sandbox.limits())
+                .await
+                .expect("a compiler");
             assert_eq!(admitted.inspection.problems, []);
-            sandbox.load(&upload.sha256, std::future::pending()).await.expect("it is ready")
+            sandbox
+                .load(&upload.sha256, sandbox.limits(), std::future::pending())
+                .await
+                .expect("it is ready")
         });
         let objects = Objects::local(&folder.path().join("objects")).expect("a folder");
         Self { runtime, sandbox, component, limits: Arc::new(limits), objects, _folder: folder }
@@ -100,7 +106,8 @@ impl Place {
             limits: Arc::clone(&self.limits),
         };
         let agent = AgentId(Uuid::nil());
-        self.runtime.block_on(self.sandbox.handle(agent, Arc::clone(&self.component), job))
+        let handled = self.sandbox.handle(agent, Arc::clone(&self.component), job);
+        self.runtime.block_on(handled).expect("nobody else is there")
     }
 
     /// Whatever it calls, the host does not fail and no budget is exceeded.

@@ -16,6 +16,7 @@ pub mod voice;
 pub mod webhook;
 
 use aiybiz_host::{
+    accounts,
     clock::Clock,
     config::{Config, Flags},
     host::Host,
@@ -135,9 +136,14 @@ impl Platform {
 
     /// With other limits than the defaults.
     pub async fn start_with(engine: Engine, change: impl FnOnce(&mut Limits)) -> Self {
+        Self::configured(engine, |config| change(&mut config.limits)).await
+    }
+
+    /// With other settings than the defaults.
+    pub async fn configured(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
         let place = Place::new(engine).await;
         let mut config = Config::load(place.flags()).expect("sensible settings");
-        change(&mut config.limits);
+        change(&mut config);
         Self::open(place, config).await
     }
 
@@ -200,6 +206,16 @@ impl Platform {
     pub async fn builder(&self, name: &str) -> Person {
         let person = self.person(name).await;
         person.post("/builder", json!({ "displayName": name })).await.created();
+        person
+    }
+
+    /// Someone who also runs the platform.
+    pub async fn operator(&self, name: &str) -> Person {
+        let person = self.person(name).await;
+        let mut tx = self.host.db.write().await.expect("a transaction");
+        let granted = accounts::grant_operator(&mut tx, &person.email).await;
+        assert!(granted.expect("an answer"), "{name} has signed up");
+        tx.commit().await.expect("it is kept");
         person
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     host::Host,
     id::AgentId,
     objects::Objects,
-    sandbox::{Admission, Place, Upload},
+    sandbox::{Admission, Limits, Place, Upload},
 };
 use axum::{
     Json,
@@ -24,7 +24,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{io::Read, time::Duration};
+use std::{io::Read, sync::Arc, time::Duration};
 
 /// How long an upload's answer waits for the compiler (contract §12.12).
 const WAIT: Duration = Duration::from_secs(30);
@@ -53,9 +53,11 @@ pub(super) async fn upload(
     Params(waiting): Params<Waiting>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>)> {
-    let template = {
+    let (template, limits) = {
         let mut tx = host.db.read().await?;
-        component_agent(&mut tx, &id, owner).await?
+        let template = component_agent(&mut tx, &id, owner).await?;
+        let limits = host.policy.of(&mut tx, template.id).await?;
+        (template, limits)
     };
     let wait = match waiting.wait.as_deref() {
         Some("0") => Duration::ZERO,
@@ -63,7 +65,7 @@ pub(super) async fn upload(
         Some(_) => return Err(Error::field("wait", "must be 0 or 1")),
     };
     let place = host.sandbox.enter(owner)?;
-    let upload = receive(&host, request).await?;
+    let upload = receive(&host, &limits, request).await?;
     let mut tx = host.db.write().await?;
     let (size, now) = (upload.size as i64, host.clock.now());
     let begun =
@@ -71,7 +73,8 @@ pub(super) async fn upload(
     let queued = components::find(&mut tx, template.id, begun).await?;
     tx.commit().await?;
     // In a task of its own: a builder who hangs up does not stop it.
-    let admitting = host.tasks.spawn(admit(host.clone(), place, upload, template.id, begun));
+    let name = (template.id, begun);
+    let admitting = host.tasks.spawn(admit(host.clone(), place, upload, limits, name));
     let version = if wait.is_zero() {
         queued.ok_or(Error::not_found("version"))?
     } else {
@@ -99,13 +102,13 @@ fn first(problems: &[Problem]) -> String {
 }
 
 /// Takes the body to the disk.
-async fn receive(host: &Host, request: Request) -> Result<Upload> {
+async fn receive(host: &Host, limits: &Limits, request: Request) -> Result<Upload> {
     let kind = caller::text(request.headers(), header::CONTENT_TYPE.as_str()).unwrap_or_default();
     if kind != "application/wasm" && kind != "application/octet-stream" {
         let detail = "send the component itself as Content-Type: application/wasm";
         return Err(Error::new(Kind::Unsupported, "not_wasm", detail));
     }
-    let most = host.sandbox.limits().component_bytes;
+    let most = limits.component_bytes;
     let too_large = || {
         let detail = format!("the upload is larger than componentBytes ({most})");
         Error::new(Kind::TooLarge, "component_too_large", detail)
@@ -136,11 +139,11 @@ async fn admit(
     host: Host,
     place: Place,
     upload: Upload,
-    agent: AgentId,
-    version: i64,
+    limits: Arc<Limits>,
+    (agent, version): (AgentId, i64),
 ) -> Result<Version> {
     let looked = tokio::select! {
-        looked = look(&host, &place, &upload, agent, version) => looked,
+        looked = look(&host, &place, &upload, &limits, (agent, version)) => looked,
         never = stay_seen(&host, agent, version) => match never {},
         () = host.stopping.cancelled() => Ok(components::given_up()),
     };
@@ -162,14 +165,14 @@ async fn look(
     host: &Host,
     place: &Place,
     upload: &Upload,
-    agent: AgentId,
-    version: i64,
+    limits: &Limits,
+    (agent, version): (AgentId, i64),
 ) -> Result<Report> {
     let turn = place.turn().await;
     let mut tx = host.db.write().await?;
     components::compiling(&mut tx, agent, version).await?;
     tx.commit().await?;
-    let admission = host.sandbox.admit(turn, upload).await?;
+    let admission = host.sandbox.admit(turn, upload, limits).await?;
     if admission.inspection.problems.is_empty() {
         store(&host.objects, upload).await?;
     }

@@ -38,7 +38,7 @@ pub(super) async fn run(config: Config, file: &Path) -> Result<()> {
         (None, Admission::too_large(size, &limits))
     } else {
         let upload = read(file, sandbox.spool()?).await.with_context(name)?;
-        let admission = sandbox.admit(sandbox.turn().await, &upload).await?;
+        let admission = sandbox.admit(sandbox.turn().await, &upload, &limits).await?;
         (Some(upload.sha256.clone()), admission)
     };
     let headroom = admission.headroom(&limits);

@@ -7,6 +7,7 @@
 
 use super::{
     engine,
+    headstart::head_start,
     inspect::{Inspection, inspect},
     limits::Limits,
 };
@@ -48,8 +49,9 @@ pub fn worker(limits: &str, parent: u32) -> Result<(), String> {
         let mut inspection = inspect(&upload, &limits);
         let mut code_bytes = 0;
         if inspection.problems.is_empty() {
-            let compiled = engine::compiling()
-                .and_then(|engine| engine.precompile_component(&inspection.component));
+            let component = head_start(&inspection.component, limits.memory_bytes);
+            let compiled =
+                engine::compiling().and_then(|engine| engine.precompile_component(&component));
             match compiled {
                 Ok(artifact) => {
                     std::io::stdout().write_all(&artifact)?;
