@@ -5,11 +5,14 @@
 
 mod accounts;
 mod agent_api;
+mod artifacts;
 mod bombs;
 mod catalogue;
+mod compiler;
 mod crash;
 mod delivery;
 mod endurance;
+mod fuzz;
 mod guests;
 mod harness;
 mod lanes;
@@ -20,6 +23,7 @@ mod logs;
 mod path;
 mod policy;
 mod problems;
+mod queue;
 mod receipts;
 mod refusals;
 mod residue;
@@ -28,7 +32,7 @@ mod storage;
 mod streams;
 mod tail;
 mod tidy;
-
 mod uploads;
+mod uploads_endurance;
 mod versions;
 mod warm;
