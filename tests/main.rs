@@ -20,10 +20,14 @@ mod logs;
 mod path;
 mod policy;
 mod problems;
+mod receipts;
 mod refusals;
 mod residue;
 mod shared_items;
 mod storage;
 mod streams;
+mod tail;
 mod tidy;
+
 mod uploads;
+mod versions;

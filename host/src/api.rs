@@ -9,16 +9,20 @@ mod admin;
 mod agent;
 mod builder;
 mod caller;
+mod canaries;
 mod catalogue;
 mod components;
 mod input;
 mod messages;
 mod page;
 mod problem;
+mod receipts;
 mod sessions;
 mod settings;
 mod shared_items;
+mod sse;
 mod stream;
+mod tail;
 
 use crate::{
     error::{Error, Kind},
@@ -41,6 +45,9 @@ pub fn router(host: Host) -> Router {
         .merge(stream::routes())
         .merge(builder::routes())
         .merge(components::routes())
+        .merge(canaries::routes())
+        .merge(receipts::routes())
+        .merge(tail::routes())
         .merge(settings::routes())
         .merge(agent::routes())
         .merge(admin::routes())

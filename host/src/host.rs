@@ -3,7 +3,7 @@
 
 use crate::{
     accounts::Passwords,
-    bus::{self, Bus},
+    bus::{self, Bus, Tails},
     clock::Clock,
     config::Config,
     id::SessionId,
@@ -36,6 +36,7 @@ pub struct Host {
     pub policy: Arc<Policy>,
     pub sandbox: Arc<Sandbox>,
     pub bus: Bus,
+    pub tails: Tails,
     pub key: Key,
     pub passwords: Passwords,
     pub config: Arc<Config>,
@@ -83,6 +84,7 @@ impl Host {
             guard,
             sandbox: Arc::new(sandbox.context("sandbox")?),
             bus,
+            tails: Tails::default(),
             key,
             passwords: Passwords::new()?,
             config: Arc::new(config),

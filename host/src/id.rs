@@ -53,6 +53,8 @@ id! {
     ItemId;
     /// One run of a component for one event.
     InvocationId;
+    /// A version on trial.
+    CanaryId;
     /// An entry of the record of what operators decided.
     AuditId;
     /// One worker's turn at driving a session's lane; a late worker's claim no

@@ -16,7 +16,7 @@ pub mod shared;
 pub mod tickets;
 
 use crate::{
-    catalog::Template,
+    catalog::{Template, canaries},
     clock::Clock,
     error::{Error, Kind, Result},
     id::{AgentId, ClaimId, CompanyId, MemberId, SessionId},
@@ -97,12 +97,14 @@ pub async fn open(
             return Err(Error::conflict("agent_full", detail));
         }
     }
+    let canary = canaries::draw(tx, clock, template.id).await?;
     let now = clock.now();
     let sql = concat!(
         "INSERT INTO sessions (id, agent_id, company_id, member_id, status, agent_name, delivery,
              billing_model, price_cents_per_hour, created_at, last_seq, queued, lane_claim,
-             lane_until, lane_due)
-         VALUES ($1, $2, $3, $4, 'provisioning', $5, $6, 'free', $7, $8, 1, 1, $9, $10, $8)
+             lane_until, lane_due, version, pinned_since, canary_id)
+         VALUES ($1, $2, $3, $4, 'provisioning', $5, $6, 'free', $7, $8, 1, 1, $9, $10, $8, $11,
+             $12, $13)
          RETURNING ",
         session_columns!()
     );
@@ -118,6 +120,9 @@ pub async fn open(
         .bind(now)
         .bind(lease.claim)
         .bind(lease.until)
+        .bind(template.active_version)
+        .bind(template.pinned_since)
+        .bind(canary)
         .one()
         .await;
     let session: Session = gone(session)?.ok_or(Error::not_found("agent"))?;

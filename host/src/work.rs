@@ -8,7 +8,12 @@ pub mod lane;
 mod retry;
 mod scope;
 
-use crate::{accounts, catalog::components, host::Host, sessions};
+use crate::{
+    accounts,
+    catalog::components,
+    host::Host,
+    sessions::{self, receipts::sweep},
+};
 use std::time::Duration;
 
 /// How long something due may wait when nobody said so.
@@ -16,6 +21,12 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How often things are put away.
 const TIDY: Duration = Duration::from_mins(1);
+
+/// Transactions in which receipts are deleted, each time: more than a busy platform
+/// writes meanwhile.
+const SWEEPS: usize = 400;
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// Lanes taken over in one transaction.
 const BATCH: i64 = 32;
@@ -86,7 +97,37 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let patience = host.policy.longest_compilation(&mut tx).await? * 2 + TIDY;
     components::give_up(&mut tx, now - patience).await?;
     accounts::sweep_tokens(&mut tx, now).await?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    sweep_receipts(host).await
+}
+
+/// Deletes receipts that are too old, then those that are too many of one agent.
+async fn sweep_receipts(host: &Host) -> crate::error::Result<()> {
+    let days = u32::try_from(host.config.receipt_days).unwrap_or(u32::MAX);
+    let until = host.clock.now() - DAY * days;
+    let mut left = SWEEPS;
+    let mut full = true;
+    while full && left > 0 {
+        let mut tx = host.db.write().await?;
+        full = sweep::old(&mut tx, until).await? == u64::from(sweep::BATCH);
+        tx.commit().await?;
+        left -= 1;
+    }
+    let most = i64::try_from(host.config.receipts_per_agent).unwrap_or(i64::MAX);
+    let crowded = {
+        let mut tx = host.db.read().await?;
+        sweep::crowded(&mut tx, most).await?
+    };
+    for (agent, last) in crowded {
+        let mut full = true;
+        while full && left > 0 && !host.stopping.is_cancelled() {
+            let mut tx = host.db.write().await?;
+            full = sweep::agents(&mut tx, agent, last).await? == u64::from(sweep::BATCH);
+            tx.commit().await?;
+            left -= 1;
+        }
+    }
+    Ok(())
 }
 
 /// Takes over what is due and says how much that was.

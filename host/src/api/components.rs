@@ -1,5 +1,4 @@
-//! Uploading components, choosing the active version, and reading what came of the
-//! events they handled.
+//! Uploading components and choosing the active version.
 
 use super::{
     caller::{self, Builder},
@@ -13,10 +12,9 @@ use crate::{
     },
     error::{Error, Kind, Problem, Result},
     host::Host,
-    id::{AgentId, BuilderId, InvocationId, SessionId},
+    id::{AgentId, BuilderId},
     sandbox::Limits,
     seal::hex,
-    sessions::receipts::{self, Invocation},
     storage::Tx,
 };
 use axum::{
@@ -41,8 +39,6 @@ pub(super) fn routes() -> Router<Host> {
         .route("/builder/agents/{agent}/components", uploads)
         .route("/builder/agents/{agent}/components/{version}", get(show))
         .route("/builder/agents/{agent}/components/{version}/activate", post(activate))
-        .route("/builder/agents/{agent}/invocations", get(invocations))
-        .route("/builder/agents/{agent}/logs", get(logs))
 }
 
 #[derive(Deserialize)]
@@ -189,7 +185,8 @@ async fn activate(
     Ok(Json(shown(&version, Some(version.version))))
 }
 
-async fn component_agent(tx: &mut Tx, id: &str, owner: BuilderId) -> Result<Template> {
+/// The builder's agent, if it is one that runs components.
+pub(super) async fn component_agent(tx: &mut Tx, id: &str, owner: BuilderId) -> Result<Template> {
     let template = catalog::owned_by(tx, input::id(id, "agent")?, owner).await?;
     if template.delivery != "component" {
         return Err(Error::conflict("not_a_component_agent", "this agent is a webhook"));
@@ -208,85 +205,6 @@ fn shown(version: &Version, active: Option<i64>) -> Value {
     });
     if let (Some(all), Value::Object(report)) = (all.as_object_mut(), json!(version.report)) {
         all.extend(report);
-    }
-    all
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Filter {
-    session_id: Option<String>,
-    level: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-}
-
-async fn invocations(
-    State(host): State<Host>,
-    Builder(owner): Builder,
-    Path(id): Path<String>,
-    Params(filter): Params<Filter>,
-) -> Result<Json<Value>> {
-    if filter.level.is_some() {
-        return Err(Error::field("level", "is a filter of logs"));
-    }
-    let (found, limit) = find(&host, owner, &id, filter).await?;
-    Ok(page::answer(found, limit, |invocation| invocation.id.to_string(), invocation))
-}
-
-/// The entries of the newest events, newest event first, each event's in order.
-async fn logs(
-    State(host): State<Host>,
-    Builder(owner): Builder,
-    Path(id): Path<String>,
-    Params(mut filter): Params<Filter>,
-) -> Result<Json<Value>> {
-    let level = filter.level.take();
-    let (mut found, limit) = find(&host, owner, &id, filter).await?;
-    let more = found.len() as i64 > limit;
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| more).map(|invocation| invocation.id);
-    let entries = found.iter().flat_map(|invocation| {
-        let log = invocation.log.as_array().cloned().unwrap_or_default();
-        log.into_iter().map(move |mut entry| {
-            entry["sessionId"] = json!(invocation.session_id);
-            entry["eventId"] = json!(invocation.event_id);
-            entry["createdAt"] = json!(invocation.created_at);
-            entry
-        })
-    });
-    let entries =
-        entries.filter(|entry| level.is_none() || entry["level"].as_str() == level.as_deref());
-    let data: Vec<_> = entries.collect();
-    Ok(Json(json!({ "data": data, "nextCursor": next })))
-}
-
-async fn find(
-    host: &Host,
-    owner: BuilderId,
-    id: &str,
-    filter: Filter,
-) -> Result<(Vec<Invocation>, i64)> {
-    let session = filter.session_id.as_deref().map(str::parse::<SessionId>).transpose();
-    let session = session.map_err(|_| Error::field("sessionId", "is not an id"))?;
-    let page = Page::new(filter.limit, filter.cursor);
-    let (limit, before) = (page.limit()?, page.cursor::<InvocationId>()?);
-    let mut tx = host.db.read().await?;
-    let template = catalog::owned_by(&mut tx, input::id(id, "agent")?, owner).await?;
-    let found = receipts::list(&mut tx, template.id, session, before, limit + 1).await?;
-    Ok((found, limit))
-}
-
-fn invocation(invocation: &Invocation) -> Value {
-    let mut all = json!({
-        "id": invocation.id,
-        "eventId": invocation.event_id,
-        "sessionId": invocation.session_id,
-        "log": invocation.log,
-        "createdAt": invocation.created_at,
-    });
-    if let (Some(all), Some(receipt)) = (all.as_object_mut(), invocation.receipt.as_object()) {
-        all.extend(receipt.clone());
     }
     all
 }

@@ -1,6 +1,7 @@
 //! Versions of a component agent. A version never changes; which one is active
 //! does, at once and both ways.
 
+use super::canaries;
 use crate::{
     error::{Error, Problem, Result},
     id::AgentId,
@@ -116,21 +117,28 @@ pub async fn list(
     Ok(found.bind(agent).bind(before).bind(limit).all().await?)
 }
 
-/// New events go to this version from now on; events that run finish on theirs.
+/// The version, if it can be run.
+pub async fn ready(tx: &mut Tx, agent: AgentId, version: i64) -> Result<Version> {
+    let found = find(tx, agent, version).await?.ok_or(Error::not_found("version"))?;
+    if found.state != "ready" {
+        let detail = format!("version {version} is {}, only a ready one can be run", found.state);
+        return Err(Error::conflict("version_not_ready", detail));
+    }
+    Ok(found)
+}
+
+/// New events go to this version from now on; events that run finish on theirs, and
+/// pinned sessions stay with theirs. A version on trial is promoted by it.
 pub async fn activate(
     tx: &mut Tx,
     agent: AgentId,
     version: i64,
     now: Timestamp,
 ) -> Result<Version> {
-    let found = find(tx, agent, version).await?.ok_or(Error::not_found("version"))?;
-    if found.state != "ready" {
-        let detail =
-            format!("version {version} is {}, only a ready one can be activated", found.state);
-        return Err(Error::conflict("version_not_ready", detail));
-    }
+    let found = ready(tx, agent, version).await?;
     let sql = "UPDATE agents SET active_version = $2, updated_at = $3 WHERE id = $1";
     tx.query(sql).bind(agent).bind(version).bind(now).run().await?;
+    canaries::end(tx, agent, version, "promoted", now).await?;
     Ok(found)
 }
 

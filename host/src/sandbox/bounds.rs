@@ -41,6 +41,9 @@ const MOST_COMPILER: u64 = 64 * 1024 * MIB;
 /// A client's longest message must get in, and a reply out, with what surrounds them.
 const LEAST_AT_ONCE: u64 = 512 * KIB;
 
+/// Each holds a lane's task while it waits.
+const MOST_QUEUED: u64 = 10_000;
+
 /// Standard output and error, a clock, and something to work with.
 const LEAST_HANDLES: u64 = 8;
 
@@ -96,13 +99,14 @@ impl Limits {
         within(("cpuMillis", self.cpu_millis), ("wallMillis", self.wall_millis))?;
         within(
             ("concurrentEvents", self.concurrent_events),
+            ("queuedEvents", self.queued_events, 0, MOST_QUEUED, costly),
             ("concurrentEventsTotal", self.concurrent_events_total),
         )?;
         self.check_sites()
     }
 
     /// Each number with the least and the most it may be, and why no more.
-    fn bounds(&self, pool: &Pool) -> [(&'static str, u64, u64, u64, &'static str); 23] {
+    fn bounds(&self, pool: &Pool) -> [(&'static str, u64, u64, u64, &'static str); 24] {
         let (slot, slots) = ("the pool's slot, set at start", "the pool's instances, set at start");
         let (time, turn) = ("an event holds its place so long", "other uploads wait so long");
         let (moved, held) = ("an event has no time for more", "it is held in memory");

@@ -31,6 +31,24 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Retry,
+        Self::Refused,
+        Self::Trap,
+        Self::Cpu,
+        Self::Wall,
+        Self::Memory,
+        Self::Budget,
+        Self::HostError,
+    ];
+
+    /// Is it the component that failed? One that declines an event, or asks for
+    /// another try, has not.
+    pub fn at_fault(self) -> bool {
+        matches!(self, Self::Trap | Self::Cpu | Self::Wall | Self::Memory | Self::Budget)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -88,7 +106,6 @@ pub struct Receipt {
 pub(super) struct Used {
     pub(super) host_calls: BTreeMap<&'static str, u64>,
     pub(super) total_calls: u64,
-    pub(super) cpu: Duration,
     pub(super) replies: u64,
     pub(super) reply_bytes: u64,
     pub(super) read_bytes: u64,
@@ -102,12 +119,13 @@ impl Used {
         &self,
         limits: &Limits,
         peak_memory: u64,
+        cpu: Duration,
         wall: Duration,
     ) -> BTreeMap<&'static str, u64> {
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         [
             ("memoryBytes", peak_memory, limits.memory_bytes),
-            ("cpuMillis", millis(self.cpu), limits.cpu_millis),
+            ("cpuMillis", millis(cpu), limits.cpu_millis),
             ("wallMillis", millis(wall), limits.wall_millis),
             ("hostCalls", self.total_calls, limits.host_calls),
             ("replies", self.replies, limits.replies),

@@ -3,6 +3,7 @@
 
 use super::{Driver, Next, announce, drive};
 use crate::{
+    catalog::canaries::{self, Canary},
     delivery::{Failure, Report, Verdict},
     error::{Error, Result},
     id::ClaimId,
@@ -18,6 +19,11 @@ use crate::{
     work::retry,
 };
 use serde_json::json;
+use std::time::Duration;
+
+/// How long an event waits for which there was no place: several events' time, and
+/// not so short that waiting is work.
+const BUSY: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// The event is delivered, failed, or put off; what follows from that is in the
@@ -28,6 +34,11 @@ impl Driver {
         due: &Due,
         report: Report,
     ) -> Result<Next> {
+        let failure = match &report.verdict {
+            Verdict::Busy => return self.wait(due).await,
+            Verdict::Delivered => None,
+            Verdict::Later(failure) | Verdict::Never(failure) => Some(failure),
+        };
         let platform_failed =
             report.receipt.as_ref().is_some_and(|r| r.outcome == Outcome::HostError);
         let retried = target.retry_policy == "standard" || platform_failed;
@@ -42,13 +53,14 @@ impl Driver {
             let at = self.host.clock.now() + delay;
             if lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
                 tx.commit().await?;
+                self.host.tails.written();
             }
             return Ok(Next::Stop);
         }
         let mut news = Vec::new();
-        let ending = match &report.verdict {
-            Verdict::Delivered => Ending::Delivered,
-            Verdict::Later(failure) | Verdict::Never(failure) => {
+        let ending = match failure {
+            None => Ending::Delivered,
+            Some(failure) => {
                 news.extend(self.message_failed(&mut tx, due, failure).await?);
                 Ending::Failed
             }
@@ -76,7 +88,14 @@ impl Driver {
             Waiting::More => lane::next(&mut tx, self.session, self.claim).await?,
             Waiting::Nothing => None,
         };
+        // The last thing: nothing waits longer than it must for the trial's row.
+        let rolled_back = self.count(&mut tx, target, &report).await?;
         tx.commit().await?;
+        self.host.tails.written();
+        if let Some(canary) = rolled_back {
+            let reason = canary.reason().unwrap_or_default();
+            tracing::warn!(agent = %target.agent_id, %reason, "a canary was rolled back");
+        }
         for entry in &news {
             announce(&self.host, entry);
         }
@@ -84,6 +103,17 @@ impl Driver {
             drive(&self.host, self.session, lease, Some(due));
         }
         Ok(next.map_or(Next::Stop, |due| Next::Deliver(Box::new(due))))
+    }
+
+    /// The agent has as many events waiting as may: this one waits in the database,
+    /// as untried as before, and its session with it.
+    async fn wait(&self, due: &Due) -> Result<Next> {
+        let mut tx = self.host.db.write().await?;
+        let at = self.host.clock.now() + BUSY;
+        if lane::untried(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
+            tx.commit().await?;
+        }
+        Ok(Next::Stop)
     }
 
     /// What follows from the agent's answer to `session_started`.
@@ -128,10 +158,30 @@ impl Driver {
 
     async fn record(&self, tx: &mut Tx, target: &Target, due: &Due, report: &Report) -> Result<()> {
         let Some(receipt) = &report.receipt else { return Ok(()) };
-        let names = (target.agent_id, self.session, due.entry.id);
-        let written = serde_json::to_value(receipt).map_err(Error::internal)?;
-        let log = serde_json::to_value(&receipt.log).map_err(Error::internal)?;
-        let outcome = receipt.outcome.as_str();
-        receipts::record(tx, &self.host.clock, names, outcome, written, log).await
+        let new = receipts::New {
+            agent: target.agent_id,
+            session: self.session,
+            event: due.entry.id,
+            kind: &due.entry.kind,
+            attempt: due.attempt,
+            version: target.version,
+            outcome: receipt.outcome.as_str(),
+            receipt: serde_json::to_value(receipt).map_err(Error::internal)?,
+            log: serde_json::to_value(&receipt.log).map_err(Error::internal)?,
+        };
+        receipts::record(tx, &self.host.clock, new).await
+    }
+
+    /// Counts the event for the trial that its session takes part in; the trial, if
+    /// this ended it.
+    async fn count(&self, tx: &mut Tx, target: &Target, report: &Report) -> Result<Option<Canary>> {
+        let (Some(canary), Some(receipt)) = (target.canary_id, &report.receipt) else {
+            return Ok(None);
+        };
+        // The platform's own failures say nothing of the version.
+        if receipt.outcome == Outcome::HostError {
+            return Ok(None);
+        }
+        canaries::count(tx, canary, receipt.outcome.at_fault(), self.host.clock.now()).await
     }
 }

@@ -1,0 +1,3 @@
+//! Following receipts and logs live.
+
+use crate::harness::Engine;
