@@ -17,7 +17,7 @@ use crate::{
     storage::Tx,
     timestamp::Timestamp,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 /// Items of one session, and the most that one holds, in bytes. Together they fit
@@ -26,8 +26,7 @@ const ITEMS: i64 = 50;
 pub const DOCUMENT_BYTES: usize = 64 << 10;
 pub const SECRET_BYTES: usize = 16 << 10;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Document,
     Secret,
