@@ -31,3 +31,4 @@ mod tidy;
 
 mod uploads;
 mod versions;
+mod warm;

@@ -30,6 +30,10 @@ use tokio::runtime::Handle;
 /// needs, and little enough for a neighbour to wait.
 pub(super) const SLICE: Duration = Duration::from_millis(1);
 
+/// How much lower slow threads stand than others: whoever wakes up goes before them,
+/// and where every core is busy they still get a tenth of what the others get.
+const LOW: i32 = 10;
+
 thread_local! {
     static SEAT: Cell<usize> = const { Cell::new(0) };
 }
@@ -135,10 +139,6 @@ impl Threads {
         Ok(Self(shared))
     }
 
-    pub(super) fn seats(&self) -> usize {
-        self.0.seats.len()
-    }
-
     /// Begins the work. Dropping the task drops the work, on its own thread. A panic
     /// of the work is the panic of whoever waits for it.
     pub(super) fn spawn<F>(&self, known: &Arc<Known>, work: F) -> Task<F::Output, Arc<Known>>
@@ -237,8 +237,7 @@ impl Shared {
     }
 
     fn run_slow(&self) {
-        // As low as it goes: whatever else there is to do in this process is first.
-        if let Err(error) = rustix::process::nice(19) {
+        if let Err(error) = rustix::process::nice(LOW) {
             tracing::warn!(%error, "slow guests run at normal priority");
         }
         let mut waiting = lock(&self.slow);
