@@ -27,6 +27,5 @@ mod storage;
 mod streams;
 mod tail;
 mod tidy;
-
 mod uploads;
 mod versions;

@@ -13,6 +13,7 @@ mod artifact;
 mod compile;
 mod egress;
 mod engine;
+mod explain;
 mod guest;
 mod imports;
 mod inspect;
