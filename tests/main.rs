@@ -23,6 +23,7 @@ mod problems;
 mod receipts;
 mod refusals;
 mod residue;
+mod shared_items;
 mod storage;
 mod streams;
 mod tail;

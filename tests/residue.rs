@@ -73,9 +73,9 @@ fn a_fresh_instance_is_all_zeros() {
 async fn ready(platform: &Platform, (has, does): (&str, &str)) -> (AgentId, Arc<Component>) {
     let sandbox = &platform.host.sandbox;
     let upload = bytes::Bytes::from(guests::guest(has, does, ""));
-    let admitted = sandbox.admit(upload).await.expect("it was looked at");
+    let admitted = sandbox.admit(upload, sandbox.limits()).await.expect("it was looked at");
     assert_eq!(admitted.inspection.problems, []);
-    let component = sandbox.load(&admitted.sha256, std::future::pending()).await;
+    let component = sandbox.load(&admitted.sha256, sandbox.limits(), std::future::pending()).await;
     (platform.clock.id(), component.expect("it is ready"))
 }
 
@@ -92,5 +92,6 @@ async fn handle(platform: &Platform, (agent, component): &(AgentId, Arc<Componen
         scope: Arc::new(Nothing),
         limits: Arc::clone(platform.host.sandbox.limits()),
     };
-    platform.host.sandbox.handle(*agent, Arc::clone(component), job).await
+    let handled = platform.host.sandbox.handle(*agent, Arc::clone(component), job).await;
+    handled.expect("a place")
 }

@@ -19,6 +19,7 @@ mod problem;
 mod receipts;
 mod sessions;
 mod settings;
+mod shared_items;
 mod sse;
 mod stream;
 mod tail;
@@ -40,6 +41,7 @@ pub fn router(host: Host) -> Router {
         .merge(catalogue::routes())
         .merge(sessions::routes())
         .merge(messages::routes())
+        .merge(shared_items::routes())
         .merge(stream::routes())
         .merge(builder::routes())
         .merge(components::routes())

@@ -9,6 +9,7 @@ use crate::{
     id::SessionId,
     net::{self, Guard},
     objects::Objects,
+    policy::Policy,
     sandbox::{self, Sandbox},
     seal::Key,
     sessions::lane::{Lease, NodeKey},
@@ -32,6 +33,7 @@ pub struct Host {
     pub clock: Clock,
     pub guard: Guard,
     pub http: reqwest::Client,
+    pub policy: Arc<Policy>,
     pub sandbox: Arc<Sandbox>,
     pub bus: Bus,
     pub tails: Tails,
@@ -60,6 +62,8 @@ impl Host {
         let (node, folder) = own(&config.data_dir, &clock)?;
         let key = Key::new(config.secret(clock.random())?);
         let db = Db::open(&config.database_url).await.context("database")?;
+        let policy = Policy::new(config.limits.clone(), config.pool);
+        policy.check(&mut db.read().await?).await?;
         let objects = Objects::local(config.storage_folder()).context("object store")?;
         let sandbox = Sandbox::open(sandbox::Config {
             pool: config.pool,
@@ -74,6 +78,7 @@ impl Host {
         let host = Self {
             db,
             objects,
+            policy: Arc::new(policy),
             clock,
             http: guard.client()?,
             guard,

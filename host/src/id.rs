@@ -49,6 +49,8 @@ id! {
     EventId;
     /// A file or a folder.
     NodeId;
+    /// A document or a secret that a client has handed to a session.
+    ItemId;
     /// One run of a component for one event.
     InvocationId;
     /// A version on trial.

@@ -12,7 +12,7 @@
 //! api
 //! work                                          host, config below it
 //! accounts  catalog  sessions  files            a noun each: types, SQL, rules
-//! audit
+//! policy  audit
 //! delivery → sandbox
 //! storage  bus  objects  net                    no domain words
 //! error  clock  id  timestamp  seal
@@ -34,6 +34,7 @@ pub mod host;
 pub mod id;
 pub mod net;
 pub mod objects;
+pub mod policy;
 pub mod sandbox;
 pub mod seal;
 pub mod serve;

@@ -12,6 +12,7 @@ pub mod log;
 pub mod memory;
 pub mod receipts;
 pub mod replies;
+pub mod shared;
 pub mod tickets;
 
 use crate::{
@@ -220,8 +221,8 @@ pub async fn activate(tx: &mut Tx, clock: &Clock, id: SessionId) -> Result<Optio
     Ok(Some(log::insert(tx, id, seq, clock.id(), new, now).await?))
 }
 
-/// Ends a session: what waits for the agent is cancelled, and the last it hears
-/// is `session_ended`. None when it was over already.
+/// Ends a session: what waits for the agent is cancelled, secrets are forgotten, and
+/// the last it hears is `session_ended`. None when it was over already.
 pub async fn end(
     tx: &mut Tx,
     clock: &Clock,
@@ -239,6 +240,7 @@ pub async fn end(
     let Some((seq,)) = ended else { return Ok(None) };
     // Nobody can finish them any more.
     drafts::delete_all(tx, id).await?;
+    shared::purge(tx, id).await?;
     let sql =
         "UPDATE events SET delivery = 'cancelled' WHERE session_id = $1 AND delivery = 'queued'";
     let cancelled = tx.query(sql).bind(id).run().await?;

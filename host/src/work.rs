@@ -93,9 +93,8 @@ async fn pick_up(host: &Host) -> crate::error::Result<()> {
 pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let now = host.clock.now();
     // Twice what an upload may wait for and be compiled in, with time to spare.
-    let limits = host.sandbox.limits();
-    let patience = Duration::from_millis(limits.compile_millis) * 2 + TIDY;
     let mut tx = host.db.write().await?;
+    let patience = host.policy.longest_compilation(&mut tx).await? * 2 + TIDY;
     components::give_up(&mut tx, now - patience).await?;
     accounts::sweep_tokens(&mut tx, now).await?;
     tx.commit().await?;

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Kind, Problem, Result},
     host::Host,
     id::{AgentId, BuilderId},
+    sandbox::Limits,
     seal::hex,
     storage::Tx,
 };
@@ -26,7 +27,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How long an upload's answer waits for the compiler (contract §12.12).
 const WAIT: Duration = Duration::from_secs(30);
@@ -53,23 +54,25 @@ async fn upload(
     Params(waiting): Params<Waiting>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>)> {
-    let template = {
+    let (template, limits) = {
         let mut tx = host.db.read().await?;
-        component_agent(&mut tx, &id, owner).await?
+        let template = component_agent(&mut tx, &id, owner).await?;
+        let limits = host.policy.of(&mut tx, template.id).await?;
+        (template, limits)
     };
     let wait = match waiting.wait.as_deref() {
         Some("0") => Duration::ZERO,
         None | Some("1") => WAIT,
         Some(_) => return Err(Error::field("wait", "must be 0 or 1")),
     };
-    let bytes = wasm(&host, request).await?;
+    let bytes = wasm(&limits, request).await?;
     let (sha256, size) = (hex(&Sha256::digest(&bytes)), bytes.len() as i64);
     let mut tx = host.db.write().await?;
     let now = host.clock.now();
     let version = components::begin(&mut tx, template.id, &sha256, size, now).await?;
     tx.commit().await?;
     // In a task of its own: a builder who hangs up does not stop it.
-    let admitting = host.tasks.spawn(admit(host.clone(), template.id, version, bytes));
+    let admitting = host.tasks.spawn(admit(host.clone(), template.id, version, bytes, limits));
     let admitted = match tokio::time::timeout(wait, admitting).await {
         Ok(admitted) => admitted.map_err(Error::internal)??,
         Err(_) => {
@@ -92,13 +95,13 @@ fn first(problems: &[Problem]) -> String {
     first.unwrap_or_default()
 }
 
-async fn wasm(host: &Host, request: Request) -> Result<Bytes> {
+async fn wasm(limits: &Limits, request: Request) -> Result<Bytes> {
     let kind = caller::text(request.headers(), header::CONTENT_TYPE.as_str()).unwrap_or_default();
     if kind != "application/wasm" && kind != "application/octet-stream" {
         let detail = "send the component itself as Content-Type: application/wasm";
         return Err(Error::new(Kind::Unsupported, "not_wasm", detail));
     }
-    let most = usize::try_from(host.sandbox.limits().component_bytes).unwrap_or(usize::MAX);
+    let most = usize::try_from(limits.component_bytes).unwrap_or(usize::MAX);
     axum::body::to_bytes(request.into_body(), most).await.map_err(|_| {
         let detail = format!("the upload broke off, or is larger than componentBytes ({most})");
         Error::new(Kind::TooLarge, "component_too_large", detail)
@@ -106,8 +109,14 @@ async fn wasm(host: &Host, request: Request) -> Result<Bytes> {
 }
 
 /// Has the upload looked at, and writes down what came of it.
-async fn admit(host: Host, agent: AgentId, version: i64, bytes: Bytes) -> Result<Version> {
-    let looked = look(&host, bytes).await;
+async fn admit(
+    host: Host,
+    agent: AgentId,
+    version: i64,
+    bytes: Bytes,
+    limits: Arc<Limits>,
+) -> Result<Version> {
+    let looked = look(&host, bytes, &limits).await;
     // A version that was begun is concluded, also when the platform fails.
     let detail = "the platform failed to look at it; upload it again";
     let failed = || Problem { pointer: "body".into(), detail: detail.into() };
@@ -122,8 +131,8 @@ async fn admit(host: Host, agent: AgentId, version: i64, bytes: Bytes) -> Result
     error.map_or(Ok(version), Err)
 }
 
-async fn look(host: &Host, bytes: Bytes) -> Result<Report> {
-    let admission = host.sandbox.admit(bytes.clone()).await?;
+async fn look(host: &Host, bytes: Bytes, limits: &Arc<Limits>) -> Result<Report> {
+    let admission = host.sandbox.admit(bytes.clone(), limits).await?;
     let inspection = admission.inspection;
     if inspection.problems.is_empty() {
         host.objects.put(&components::upload_key(&admission.sha256), bytes).await?;

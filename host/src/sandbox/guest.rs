@@ -3,6 +3,7 @@
 use super::{
     limiter::Limiter,
     limits::Limits,
+    meter::Meter,
     receipt::{LogEntry, Used},
     scope::{Answer, Denied, Scope, State},
     stdio::Printed,
@@ -51,8 +52,7 @@ pub(super) struct Guest {
     pub(super) state: Option<State>,
     pub(super) state_changed: bool,
     pub(super) deadline: Instant,
-    /// When the guest was last entered; none while the host works.
-    pub(super) entered: Option<Instant>,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// Why the host ends an event. Travels through Wasmtime as a trap.
@@ -79,7 +79,12 @@ impl fmt::Display for Stop {
 impl std::error::Error for Stop {}
 
 impl Guest {
-    pub(super) fn new(limits: Arc<Limits>, facts: Facts, scope: Arc<dyn Scope>) -> Self {
+    pub(super) fn new(
+        limits: Arc<Limits>,
+        facts: Facts,
+        scope: Arc<dyn Scope>,
+        meter: Arc<Meter>,
+    ) -> Self {
         let printed = Printed::new(usize::try_from(limits.log_bytes).unwrap_or(usize::MAX));
         let mut wasi = WasiCtx::builder();
         // No arguments, environment, standard input, directories or network.
@@ -109,7 +114,7 @@ impl Guest {
             printed,
             state: None,
             state_changed: false,
-            entered: None,
+            meter,
         }
     }
 
@@ -121,11 +126,6 @@ impl Guest {
             return Err(Stop::Budget("hostCalls", self.limits.host_calls));
         }
         Ok(())
-    }
-
-    /// CPU time so far, the present stretch included.
-    pub(super) fn cpu(&self) -> Duration {
-        self.used.cpu + self.entered.map(|at| at.elapsed()).unwrap_or_default()
     }
 }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
 
 /// What is reserved at start and cannot change while the process lives: no limit may
 /// promise more.
@@ -69,6 +69,9 @@ pub struct Limits {
     pub warm_instances: u64,
     /// Events of one agent that run at once.
     pub concurrent_events: u64,
+    /// Events of one agent that wait in memory for a place; the rest wait in the
+    /// database.
+    pub queued_events: u64,
     /// Events of all agents that run at once.
     pub concurrent_events_total: u64,
     /// An uploaded file.
@@ -102,6 +105,7 @@ impl Default for Limits {
             http_allow: Vec::new(),
             warm_instances: 32,
             concurrent_events: 64,
+            queued_events: 256,
             concurrent_events_total: 128,
             component_bytes: 32 * MIB,
             compile_millis: 60_000,
@@ -117,44 +121,5 @@ impl Limits {
 
     pub fn host_call(&self) -> Duration {
         Duration::from_millis(self.host_call_millis)
-    }
-
-    /// Refuses what makes no sense, naming the limit.
-    pub fn check(&self, pool: &Pool) -> Result<(), String> {
-        let positive = [
-            ("memoryBytes", self.memory_bytes),
-            ("tableElements", self.table_elements),
-            ("cpuMillis", self.cpu_millis),
-            ("hostCallMillis", self.host_call_millis),
-            ("concurrentEvents", self.concurrent_events),
-            ("concurrentEventsTotal", self.concurrent_events_total),
-            ("componentBytes", self.component_bytes),
-            ("compileMillis", self.compile_millis),
-        ];
-        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(format!("{name} must be at least 1"));
-        }
-        if self.wall_millis < self.cpu_millis {
-            let (wall, cpu) = (self.wall_millis, self.cpu_millis);
-            return Err(format!("wallMillis ({wall}) is below cpuMillis ({cpu})"));
-        }
-        let reserved = [
-            ("memoryBytes", self.memory_bytes, "memoryBytes", pool.memory_bytes),
-            ("tableElements", self.table_elements, "tableElements", pool.table_elements),
-            ("concurrentEventsTotal", self.concurrent_events_total, "instances", pool.instances),
-        ];
-        for (name, wished, slot, most) in reserved {
-            if wished > most {
-                return Err(format!(
-                    "{name} ({wished}) is above the pool's {slot} ({most}), which is set at start"
-                ));
-            }
-        }
-        if self.compile_memory_bytes < 256 * MIB {
-            return Err(
-                "compileMemoryBytes is below what the compiler itself needs (256 MiB)".into()
-            );
-        }
-        Ok(())
     }
 }

@@ -1,16 +1,17 @@
 //! One event in one fresh instance: set up, three clocks, and what a trap means.
 //!
-//! The clocks: a CPU budget, looked at on every epoch tick and kept by call hooks
-//! (time in the host is not the guest's); a time limit around the whole, since an
-//! epoch does not wake a guest that waits for the host; and one around each call
-//! to the host (`guest::within`). A store that ran out of time is dropped, never
-//! entered again.
+//! The clocks: a CPU budget, looked at on every epoch tick, kept by the thread's own
+//! clock (`meter`; waiting is free); a time limit around the whole, since an epoch
+//! does not wake a guest that waits for the host; and one around each call to the
+//! host (`guest::within`). A store that ran out of time is dropped, never entered
+//! again.
 
 use super::world::aiybiz::agent::types::{EndReason, Failure};
 use super::{
     explain::explain,
     guest::{Facts, Guest, Stop},
     limits::Limits,
+    meter::Meter,
     receipt::{EXPLANATION, Outcome, Receipt, plain},
     scope::{Message, Scope},
     world::{Agent, AgentPre, exports::aiybiz::agent::handler::Guest as Handler},
@@ -21,7 +22,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use wasmtime::{CallHook, Engine, Result, Store, StoreContextMut, UpdateDeadline};
+use wasmtime::{Engine, Result, Store, UpdateDeadline};
 
 /// What the guest is told.
 #[derive(Clone, Debug)]
@@ -56,10 +57,16 @@ pub(super) enum End {
 }
 
 /// Runs the event to its end. Never fails: whatever happens is in the receipt.
-pub(super) async fn run(engine: &Engine, pre: &AgentPre<Guest>, sha256: &str, job: Job) -> Receipt {
+pub(super) async fn run(
+    engine: &Engine,
+    pre: &AgentPre<Guest>,
+    sha256: &str,
+    job: Job,
+    meter: Arc<Meter>,
+) -> Receipt {
     let begun = Instant::now();
     let limits = Arc::clone(&job.limits);
-    let mut store = store(engine, Guest::new(Arc::clone(&limits), job.facts, job.scope));
+    let mut store = store(engine, Guest::new(Arc::clone(&limits), job.facts, job.scope, meter));
     let mut instantiated = Duration::ZERO;
     let work = async {
         let agent = pre.instantiate_async(&mut store).await?;
@@ -80,9 +87,14 @@ pub(super) async fn run(engine: &Engine, pre: &AgentPre<Guest>, sha256: &str, jo
 }
 
 /// Only instantiates, for the trial of an upload.
-pub(super) async fn instantiate(engine: &Engine, pre: &AgentPre<Guest>, job: Job) -> Result<()> {
+pub(super) async fn instantiate(
+    engine: &Engine,
+    pre: &AgentPre<Guest>,
+    job: Job,
+    meter: Arc<Meter>,
+) -> Result<()> {
     let wall = job.limits.wall();
-    let mut store = store(engine, Guest::new(job.limits, job.facts, job.scope));
+    let mut store = store(engine, Guest::new(job.limits, job.facts, job.scope, meter));
     match tokio::time::timeout(wall, pre.instantiate_async(&mut store)).await {
         Ok(agent) => agent.map(drop),
         Err(_) => Err(wasmtime::format_err!("it was not ready after {wall:?}")),
@@ -97,32 +109,14 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(bytes);
     store.set_max_component_handles(handles);
-    store.call_hook(account);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |store| {
-        if store.data().cpu() > budget {
+        if store.data().meter.so_far() > budget {
             return Err(Stop::Cpu.into());
         }
         Ok(UpdateDeadline::Yield(1))
     });
     store
-}
-
-/// Keeps the time that is spent in guest code.
-#[expect(clippy::unnecessary_wraps, reason = "Wasmtime's signature of a call hook")]
-fn account(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> Result<()> {
-    let guest = store.data_mut();
-    match hook {
-        CallHook::CallingWasm | CallHook::ReturningFromHost => {
-            guest.entered = Some(Instant::now());
-        }
-        CallHook::ReturningFromWasm | CallHook::CallingHost => {
-            if let Some(entered) = guest.entered.take() {
-                guest.used.cpu += entered.elapsed();
-            }
-        }
-    }
-    Ok(())
 }
 
 async fn deliver(
@@ -157,8 +151,9 @@ fn receipt(
         guest.note("info", printed, vec![("stream".into(), "stdio".into())]);
     }
     let peak = guest.limiter.peak_memory as u64;
-    let headroom = guest.used.headroom(&guest.limits, peak, wall);
-    let explained = explain(end, &guest, guest.cpu(), &headroom);
+    let cpu = guest.meter.so_far();
+    let headroom = guest.used.headroom(&guest.limits, peak, cpu, wall);
+    let explained = explain(end, &guest, cpu, &headroom);
     let kept = explained.outcome == Outcome::Ok && guest.state_changed;
     Receipt {
         outcome: explained.outcome,
@@ -167,7 +162,7 @@ fn receipt(
         sha256: sha256.to_owned(),
         queue_micros: 0,
         instantiate_micros: micros(instantiated),
-        cpu_micros: micros(guest.cpu()),
+        cpu_micros: micros(cpu),
         run_micros: micros(wall.saturating_sub(instantiated)),
         wall_micros: micros(wall),
         peak_memory_bytes: peak,
@@ -188,8 +183,8 @@ fn micros(span: Duration) -> u64 {
 }
 
 /// The receipt of an event whose task is gone: the platform's fault.
-pub(super) fn lost(limits: Arc<Limits>, facts: Facts, sha256: &str, why: &str) -> Receipt {
-    tracing::error!(why, "a guest's task was lost");
-    let guest = Guest::new(limits, facts, Arc::new(super::scope::Nothing));
+pub(super) fn lost(limits: Arc<Limits>, facts: Facts, sha256: &str) -> Receipt {
+    tracing::error!("a guest's task was lost");
+    let guest = Guest::new(limits, facts, Arc::new(super::scope::Nothing), Arc::default());
     receipt(guest, &End::Panicked, sha256, Duration::ZERO, Duration::ZERO)
 }

@@ -127,6 +127,9 @@ pub struct Target {
     /// The version of the component that the next event goes to.
     pub version: Option<i64>,
     pub sha256: Option<String>,
+    /// What operators have set for the platform and for this agent, as JSON.
+    pub platform_limits: String,
+    pub own_limits: Option<String>,
     /// The trial that this event counts for.
     pub canary_id: Option<CanaryId>,
 }
@@ -138,9 +141,12 @@ pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
         // the active one.
         "SELECT s.agent_id, s.company_id, s.status, s.created_at, s.started_at, a.delivery,
                 a.retry_policy, a.webhook_url, a.webhook_secret, c.version, c.sha256,
-                CASE WHEN k.state = 'running' THEN k.id END AS canary_id
+                CASE WHEN k.state = 'running' THEN k.id END AS canary_id,
+                CAST(p.limits AS TEXT) AS platform_limits, CAST(l.limits AS TEXT) AS own_limits
          FROM sessions s
          JOIN agents a ON a.id = s.agent_id
+         CROSS JOIN policy p
+         LEFT JOIN agent_limits l ON l.agent_id = a.id
          LEFT JOIN canaries k ON k.id = s.canary_id
          LEFT JOIN components c ON c.agent_id = a.id AND c.version =
              CASE WHEN k.state = 'running' THEN k.version
@@ -222,4 +228,20 @@ pub async fn postpone(
     let sql = "UPDATE events SET delivery = 'queued' WHERE session_id = $1 AND seq = $2";
     tx.query(sql).bind(session).bind(seq).run().await?;
     Ok(true)
+}
+
+/// Like [`postpone`], for an event that was not even tried.
+pub async fn untried(
+    tx: &mut Tx,
+    session: SessionId,
+    claim: ClaimId,
+    seq: i64,
+    due: Timestamp,
+) -> Result<bool> {
+    let kept = postpone(tx, session, claim, seq, due).await?;
+    if kept {
+        let sql = "UPDATE events SET attempt = attempt - 1 WHERE session_id = $1 AND seq = $2";
+        tx.query(sql).bind(session).bind(seq).run().await?;
+    }
+    Ok(kept)
 }

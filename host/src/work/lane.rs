@@ -156,8 +156,10 @@ impl Driver {
             || Error::internal(anyhow::anyhow!("agent {} has no component", target.agent_id));
         let sha256 = target.sha256.as_deref().ok_or_else(missing)?;
         let key = components::upload_key(sha256);
-        let component = sandbox.load(sha256, self.host.objects.get(&key)).await?;
-        Ok(ToComponent { sandbox, component })
+        let (platform, own) = (&target.platform_limits, target.own_limits.as_deref());
+        let limits = self.host.policy.effective(target.agent_id, platform, own)?;
+        let component = sandbox.load(sha256, &limits, self.host.objects.get(&key)).await?;
+        Ok(ToComponent { sandbox, component, limits })
     }
 
     fn webhook(&self, target: &Target) -> Result<ToWebhook> {
@@ -199,7 +201,7 @@ impl Driver {
     async fn put_back(&self, due: &Due) -> Result<()> {
         let mut tx = self.host.db.write().await?;
         let now = self.host.clock.now();
-        lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, now).await?;
+        lane::untried(&mut tx, self.session, self.claim, due.entry.seq, now).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::{
         log::New,
         memory,
         replies::{self, Replied, ReplyKey, Speaker},
+        shared,
     },
 };
 use async_trait::async_trait;
@@ -207,7 +208,13 @@ impl Scope for Live {
         }
         let found = async {
             let mut tx = self.host.db.read().await?;
-            settings::secret(&mut tx, &self.host.key, self.agent, name).await
+            // The builder's first: no client can put something else in the place of
+            // what the agent's author relies on.
+            let key = &self.host.key;
+            match settings::secret(&mut tx, key, self.agent, name).await? {
+                Some(own) => Ok(Some(own)),
+                None => shared::secret(&mut tx, key, self.session, name).await,
+            }
         };
         found.await.map_err(unavailable)
     }
