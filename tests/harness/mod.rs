@@ -132,14 +132,6 @@ impl Platform {
         Self::open(place, config).await
     }
 
-    /// With other settings than the defaults.
-    pub async fn configured(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
-        let place = Place::new(engine).await;
-        let mut config = Config::load(place.flags()).expect("sensible settings");
-        change(&mut config);
-        Self::open(place, config).await
-    }
-
     pub fn place(&self) -> &Place {
         self.place.as_ref().expect("it is there while the platform runs")
     }

@@ -99,7 +99,6 @@ impl Limits {
         within(("cpuMillis", self.cpu_millis), ("wallMillis", self.wall_millis))?;
         within(
             ("concurrentEvents", self.concurrent_events),
-            ("queuedEvents", self.queued_events, 0, MOST_QUEUED, costly),
             ("concurrentEventsTotal", self.concurrent_events_total),
         )?;
         self.check_sites()
@@ -132,6 +131,7 @@ impl Limits {
             ("httpMillis", self.http_millis, 0, MOST_MILLIS, time),
             ("warmInstances", self.warm_instances, 0, pool.instances, slots),
             ("concurrentEvents", self.concurrent_events, 1, pool.instances, slots),
+            ("queuedEvents", self.queued_events, 0, MOST_QUEUED, costly),
             ("concurrentEventsTotal", self.concurrent_events_total, 1, pool.instances, slots),
             ("componentBytes", self.component_bytes, 1, MOST_COMPONENT, held),
             ("compileMillis", self.compile_millis, 1, MOST_MILLIS, turn),
