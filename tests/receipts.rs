@@ -299,9 +299,9 @@ const STORIES: [(&str, &str, &str); 13] = [
         "handled, with 4 % of hostCalls left: use less of it before an event fails",
     ),
     (
-        "unreachable",
+        "(call $fail)",
         "trap",
-        "the agent gave up in aiybiz:agent/handler@0.1.0#on-message: a panic, an abort or an \
+        "the agent gave up in fail: a panic, an abort or an \
          uncaught exception; its log may say why",
     ),
     ("(call $deep)", "trap", "the stack overflowed in deep: a recursion without end?"),
@@ -316,9 +316,9 @@ const STORIES: [(&str, &str, &str); 13] = [
         "the agent crashed in look: out of bounds memory access; look for a wrong pointer or index",
     ),
     (
-        "(call $piece (i32.const 77) (local.get $text) (local.get $textn) (i32.const 64))",
+        "(call $forge)",
         "trap",
-        "the agent crashed in aiybiz:agent/handler@0.1.0#on-message: it called the host in a way \
+        "the agent crashed in forge: it called the host in a way \
          its bindings should not (unknown handle index 77)",
     ),
     (
@@ -368,7 +368,10 @@ fn one_sentence_says_what_happened_and_what_to_change() {
         };
         let platform = Platform::start_with(Engine::Sqlite, change).await;
         let (bea, cleo) = (platform.builder("Bea").await, platform.person("Cleo").await);
-        let has = "(func $deep (call $deep) (call $deep))
+        let has = "(func $fail unreachable)
+            (func $forge
+                (call $piece (i32.const 77) (i32.const 0) (i32.const 0) (i32.const 64)))
+            (func $deep (call $deep) (call $deep))
             (func $divide (param i32) (drop (i32.div_u (i32.const 1) (local.get 0))))
             (func $look (param i32) (drop (i32.load (local.get 0))))";
         for (does, outcome, sentence) in STORIES {
