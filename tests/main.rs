@@ -30,3 +30,4 @@ mod tail;
 mod tidy;
 mod uploads;
 mod versions;
+mod warm;

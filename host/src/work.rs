@@ -92,6 +92,7 @@ async fn pick_up(host: &Host) -> crate::error::Result<()> {
 /// Puts away what nobody else will.
 pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let now = host.clock.now();
+    host.sandbox.tidy(now);
     // Twice what an upload may wait for and be compiled in, with time to spare.
     let mut tx = host.db.write().await?;
     let patience = host.policy.longest_compilation(&mut tx).await? * 2 + TIDY;

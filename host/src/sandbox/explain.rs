@@ -16,6 +16,9 @@ use wasmtime::{Trap, WasmBacktrace, component::ResourceTableError};
 /// Less of a limit left than this, in percent, is worth a word.
 const LITTLE: u64 = 10;
 
+/// How a function without a name is called.
+const UNNAMED: &str = "function ";
+
 /// An explanation.
 pub(super) struct Explained {
     pub(super) outcome: Outcome,
@@ -143,7 +146,7 @@ fn stopped(stop: &Stop, cpu_millis: u64) -> (Outcome, String) {
 }
 
 fn crashed(error: &wasmtime::Error, frames: &[String]) -> (Outcome, String, Option<&'static str>) {
-    let place = frames.first().map(|frame| format!(" in {frame}")).unwrap_or_default();
+    let place = place(frames).map(|frame| format!(" in {frame}")).unwrap_or_default();
     if let Some(trap) = error.downcast_ref::<Trap>() {
         let (class, sentence) = trapped(*trap, &place);
         return (Outcome::Trap, sentence, Some(class));
@@ -160,6 +163,11 @@ fn crashed(error: &wasmtime::Error, frames: &[String]) -> (Outcome, String, Opti
          ({root})"
     );
     (Outcome::HostError, sentence, None)
+}
+
+/// The innermost function that has a name: what only passes calls on has none.
+fn place(frames: &[String]) -> Option<&String> {
+    frames.iter().find(|frame| !frame.starts_with(UNNAMED)).or(frames.first())
 }
 
 /// Its class, and what to look for.
@@ -198,7 +206,7 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     let name = |frame: &wasmtime::FrameInfo| {
         let symbol = frame.symbols().first();
         let name = symbol.and_then(|s| s.name()).or(frame.func_name());
-        let name = name.map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
+        let name = name.map_or_else(|| format!("{UNNAMED}{}", frame.func_index()), str::to_owned);
         let place = symbol.and_then(|s| Some(format!(" ({}:{})", s.file()?, s.line()?)));
         plain(&(name + &place.unwrap_or_default()), &mut { FRAME })
     };
