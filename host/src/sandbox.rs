@@ -14,6 +14,7 @@ mod bounds;
 mod compile;
 mod egress;
 mod engine;
+mod explain;
 mod guest;
 mod headstart;
 mod imports;

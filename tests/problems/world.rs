@@ -36,7 +36,7 @@ pub fn bodies() -> Vec<(&'static str, &'static str, Value)> {
 }
 
 /// The other routes with a name in their path.
-pub const NAMED: [(&str, &str); 24] = [
+pub const NAMED: [(&str, &str); 26] = [
     ("GET", "/agents/{agent}"),
     ("GET", "/sessions/{active}"),
     ("POST", "/sessions/{active}/end"),
@@ -55,6 +55,8 @@ pub const NAMED: [(&str, &str); 24] = [
     ("POST", "/builder/agents/{agent}/components/1/activate"),
     ("GET", "/builder/agents/{agent}/invocations"),
     ("GET", "/builder/agents/{agent}/logs"),
+    ("GET", "/builder/agents/{agent}/logs/stream"),
+    ("DELETE", "/builder/agents/{agent}/components/1/canary"),
     ("GET", "/builder/agents/{agent}/config"),
     ("GET", "/builder/agents/{agent}/config/key"),
     ("DELETE", "/builder/agents/{agent}/config/key"),
@@ -171,6 +173,7 @@ impl World {
              UNION ALL SELECT 'tokens', COUNT(*) FROM tokens
              UNION ALL SELECT 'agents', COUNT(*) FROM agents
              UNION ALL SELECT 'components', COUNT(*) FROM components
+             UNION ALL SELECT 'canaries', COUNT(*) FROM canaries
              UNION ALL SELECT 'settings', COUNT(*) FROM settings
              UNION ALL SELECT 'sessions', COUNT(*) FROM sessions
              UNION ALL SELECT 'events', COUNT(*) FROM events

@@ -86,6 +86,8 @@ pub struct Receipt {
     pub queue_micros: u64,
     pub instantiate_micros: u64,
     pub cpu_micros: u64,
+    /// From being instantiated to the end.
+    pub run_micros: u64,
     pub wall_micros: u64,
     pub peak_memory_bytes: u64,
     pub host_calls: BTreeMap<&'static str, u64>,
@@ -94,6 +96,8 @@ pub struct Receipt {
     pub bytes_out: u64,
     /// What is left of each limit, in percent.
     pub headroom: BTreeMap<&'static str, u64>,
+    /// What kind of crash it was, when it was one: `unreachable`, `stack_overflow`, …
+    pub trap_class: Option<&'static str>,
     pub backtrace: Vec<String>,
     #[serde(skip)]
     pub log: Vec<LogEntry>,
@@ -139,7 +143,8 @@ impl Used {
         .into_iter()
         .map(|(name, used, limit)| {
             let left = limit.saturating_sub(used);
-            (name, left.saturating_mul(100).checked_div(limit).unwrap_or(0))
+            // What may not be used at all is not running out.
+            (name, left.saturating_mul(100).checked_div(limit).unwrap_or(100))
         })
         .collect()
     }
