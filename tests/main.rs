@@ -6,6 +6,7 @@
 mod accounts;
 mod agent_api;
 mod artifacts;
+mod attacks;
 mod bombs;
 mod catalogue;
 mod compiler;

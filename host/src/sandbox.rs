@@ -319,6 +319,11 @@ impl Sandbox {
         self.warm.waiting()
     }
 
+    /// Instances that live, kept ones included.
+    pub fn instances(&self) -> usize {
+        self.threads.instances()
+    }
+
     /// How this agent's events stand in this process.
     pub fn standing(&self, agent: AgentId) -> Standing {
         self.turnstile.standing(agent)
