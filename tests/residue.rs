@@ -73,9 +73,10 @@ fn a_fresh_instance_is_all_zeros() {
 async fn ready(platform: &Platform, (has, does): (&str, &str)) -> (AgentId, Arc<Component>) {
     let sandbox = &platform.host.sandbox;
     let upload = bytes::Bytes::from(guests::guest(has, does, ""));
-    let admitted = sandbox.admit(upload, sandbox.limits()).await.expect("it was looked at");
-    assert_eq!(admitted.inspection.problems, []);
-    let component = sandbox.load(&admitted.sha256, sandbox.limits(), std::future::pending()).await;
+    let (upload, limits) = (sandbox.spooled(&upload).await.expect("a file"), sandbox.limits());
+    let admitted = sandbox.admit(sandbox.turn().await, &upload, limits).await;
+    assert_eq!(admitted.expect("it was looked at").inspection.problems, []);
+    let component = sandbox.load(&upload.sha256, limits, std::future::pending()).await;
     (platform.clock.id(), component.expect("it is ready"))
 }
 

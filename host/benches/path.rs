@@ -136,8 +136,9 @@ async fn sandboxed(guest: &'static [u8], threads: usize, events: u64) -> Rate {
     let platform = Platform::configured(Engine::Sqlite, change).await;
     let sandbox = Arc::clone(&platform.host.sandbox);
     let limits = sandbox.limits();
-    let admitted = sandbox.admit(guest.into(), limits).await.expect("a compiler");
-    let component = sandbox.load(&admitted.sha256, limits, async { unreachable!() }).await;
+    let upload = sandbox.spooled(&guest.into()).await.expect("a file");
+    sandbox.admit(sandbox.turn().await, &upload, limits).await.expect("a compiler");
+    let component = sandbox.load(&upload.sha256, limits, async { unreachable!() }).await;
     let component = component.expect("ready");
     let agent: AgentId = Clock::default().id();
     let one = move || {

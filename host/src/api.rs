@@ -23,6 +23,7 @@ mod shared_items;
 mod sse;
 mod stream;
 mod tail;
+mod uploads;
 
 use crate::{
     error::{Error, Kind},
@@ -30,6 +31,8 @@ use crate::{
 };
 use axum::{Json, Router, extract::DefaultBodyLimit, http::StatusCode, middleware, routing::get};
 use serde_json::{Value, json};
+
+pub use uploads::report;
 
 /// The largest JSON body. Messages are far smaller; uploads of components have
 /// their own limit.

@@ -69,6 +69,7 @@ impl Host {
             pool: config.pool,
             limits: config.limits.clone(),
             folder: config.data_dir.join("components"),
+            artifact_bytes: sandbox::ARTIFACTS,
             key: key.clone(),
             worker,
             threads: config.guest_threads,

@@ -20,7 +20,7 @@ use crate::{
 };
 use dashmap::DashMap;
 use serde_json::{Map, Value, json};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// What one layer sets, by the limits' names.
 pub type Set = Map<String, Value>;
@@ -113,17 +113,6 @@ impl Policy {
             limits.map_err(|why| refused(format!("for agent {agent}"), why))?;
         }
         Ok(())
-    }
-
-    /// How long the longest compilation of all agents' may take.
-    pub async fn longest_compilation(&self, tx: &mut Tx) -> Result<Duration> {
-        let platform = stored::platform(tx).await?;
-        let mut all: Vec<_> = stored::all(tx).await?.into_iter().map(|(_, own)| own).collect();
-        all.push(Set::new());
-        let limits = all.into_iter().map(|own| self.limits(&[platform.clone(), own]));
-        let millis = limits.map(|limits| limits.map(|limits| limits.compile_millis));
-        let longest = millis.reduce(|one, other| Ok(one?.max(other?)));
-        Ok(Duration::from_millis(longest.transpose().map_err(broken)?.unwrap_or_default()))
     }
 
     /// The ground with these layers on it, the lowest first.

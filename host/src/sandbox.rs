@@ -27,14 +27,18 @@ mod run;
 mod scope;
 mod shape;
 mod signatures;
+mod spool;
 mod stdio;
 mod threads;
 mod turnstile;
+mod uploads;
 mod warm;
+mod worker;
 mod world;
 
+pub use artifact::ARTIFACTS;
 pub use bounds::Senseless;
-pub use compile::{Compiled, this_program, worker};
+pub use compile::Compiled;
 pub use guest::Facts;
 pub use headstart::head_start;
 pub(crate) use imports::session::REPLY_BYTES;
@@ -44,13 +48,16 @@ pub use receipt::{LogEntry, Outcome, Receipt};
 pub use run::{Ended, Event, Job};
 pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, State};
 pub use shape::{FUNCTION_BYTES, FUNCTION_KNOTS, FUNCTION_LOCALS, FUNCTIONS, MODULES};
+pub use spool::{Spool, Upload};
 pub use turnstile::{Full, Standing};
+pub use uploads::{Place, Turn};
 pub use warm::{Keep, Waiting};
+pub use worker::{this_program, worker};
 
 use crate::{
     error::{Error, Result},
-    id::AgentId,
-    seal::{Key, hex},
+    id::{AgentId, BuilderId},
+    seal::Key,
     timestamp::Timestamp,
 };
 use artifact::Artifacts;
@@ -59,8 +66,8 @@ use compile::Judgement;
 use dashmap::DashMap;
 use futures::FutureExt;
 use guest::Guest;
-use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     future::Future,
     panic::AssertUnwindSafe,
     path::PathBuf,
@@ -73,6 +80,7 @@ use std::{
 use threads::{Known, Threads, seat};
 use tokio::{runtime::Handle, sync::Semaphore};
 use turnstile::Turnstile;
+use uploads::Uploads;
 use warm::{Kept, Warm};
 use wasmtime::{Engine, component::Linker};
 use world::{Agent, AgentPre};
@@ -81,15 +89,21 @@ use world::{Agent, AgentPre};
 /// space and the pages it uses.
 const READY: usize = 512;
 
-/// One upload is compiled at a time: the compiler takes a core and up to
-/// `compileMemoryBytes`.
-const COMPILES: usize = 1;
+/// What the trial of an upload may take of its own code's time, in milliseconds.
+/// Every event pays for instantiation, so an agent that needs longer is of no use;
+/// and strangers' start-up code must not keep the places for trials.
+const TRIAL_CPU: u64 = 1_000;
+
+/// The same on the clock: starting needs to wait for nothing.
+const TRIAL_WALL: u64 = 5_000;
 
 pub struct Config {
     pub pool: Pool,
     pub limits: Limits,
     /// Where compiled components are kept.
     pub folder: PathBuf,
+    /// Bytes that they may take; the least recently used go first.
+    pub artifact_bytes: u64,
     pub key: Key,
     /// The program that is run as `compile-worker`.
     pub worker: PathBuf,
@@ -106,7 +120,7 @@ pub struct Sandbox {
     artifacts: Arc<Artifacts>,
     ready: DashMap<String, Arc<Component>>,
     uses: AtomicU64,
-    compiles: Semaphore,
+    uploads: Uploads,
     trials: Semaphore,
     turnstile: Turnstile,
     threads: Arc<Threads>,
@@ -125,9 +139,21 @@ pub struct Component {
 
 /// What became of an upload.
 pub struct Admission {
-    pub sha256: String,
     pub inspection: Inspection,
     pub compiled: Option<Compiled>,
+}
+
+impl Admission {
+    /// Of a file that is not even read.
+    pub fn too_large(size: u64, limits: &Limits) -> Self {
+        Self { inspection: Inspection::too_large(size, limits), compiled: None }
+    }
+
+    /// What is left of each limit on an upload's shape and on compiling it, in
+    /// percent.
+    pub fn headroom(&self, limits: &Limits) -> BTreeMap<&'static str, u64> {
+        self.inspection.shape.headroom(limits, self.compiled.as_ref())
+    }
 }
 
 impl Sandbox {
@@ -140,14 +166,15 @@ impl Sandbox {
         let each = usize::try_from(each).unwrap_or(usize::MAX);
         let threads = Threads::start(seats, each, &Handle::current())?;
         let linkers = engines.iter().map(linker).collect::<wasmtime::Result<Vec<_>>>();
+        let artifacts = Artifacts::open(config.folder, config.key, config.artifact_bytes)?;
         Ok(Self {
-            artifacts: Arc::new(Artifacts::open(config.folder, config.key)?),
+            artifacts: Arc::new(artifacts),
             linkers: Arc::new(linkers.map_err(internal)?),
             engines: Arc::new(engines),
             worker: config.worker,
             ready: DashMap::new(),
             uses: AtomicU64::new(0),
-            compiles: Semaphore::new(COMPILES),
+            uploads: Uploads::default(),
             trials: Semaphore::new(engine::TRIALS as usize),
             turnstile: Turnstile::default(),
             threads: Arc::new(threads),
@@ -161,19 +188,38 @@ impl Sandbox {
         &self.limits
     }
 
+    /// A place among the uploads of that builder, or the answer that there is none.
+    pub fn enter(&self, builder: BuilderId) -> Result<Place> {
+        self.uploads.enter(builder)
+    }
+
+    /// Waits until the compiler is free, as somebody who need not wait for builders.
+    pub async fn turn(&self) -> Turn {
+        self.uploads.turn(None).await
+    }
+
+    /// Where an upload can arrive.
+    pub fn spool(&self) -> Result<Spool> {
+        Spool::begin(self.artifacts.folder())
+    }
+
+    /// An upload that is all here already.
+    pub async fn spooled(&self, bytes: &Bytes) -> Result<Upload> {
+        let mut spool = self.spool()?;
+        spool.write(bytes).await?;
+        spool.finish().await
+    }
+
     /// Inspects, compiles and tries an upload. Problems are in the answer; an
     /// error is the platform's.
-    pub async fn admit(&self, upload: Bytes, limits: &Arc<Limits>) -> Result<Admission> {
-        let hashed = upload.clone();
-        let sha256 = tokio::task::spawn_blocking(move || hex(&Sha256::digest(&hashed)));
-        let sha256 = sha256.await.map_err(Error::internal)?;
-        let Judgement { mut inspection, compiled } = self.judge(&sha256, &upload, limits).await?;
+    pub async fn admit(&self, turn: Turn, upload: &Upload, limits: &Limits) -> Result<Admission> {
+        let Judgement { mut inspection, compiled } = self.judge(turn, upload, limits).await?;
         if inspection.problems.is_empty()
-            && let Err(why) = self.try_out(&sha256, limits).await
+            && let Err(why) = self.try_out(&upload.sha256, limits).await
         {
             inspection.refuse("body", why);
         }
-        Ok(Admission { sha256, inspection, compiled })
+        Ok(Admission { inspection, compiled })
     }
 
     /// The component of that digest, ready to run. `upload` fetches the bytes in
@@ -187,9 +233,17 @@ impl Sandbox {
         if let Some(component) = self.ready(sha256).await? {
             return Ok(component);
         }
-        let upload = upload.await?;
+        let turn = self.turn().await;
+        // Somebody else may have had it compiled meanwhile.
+        if let Some(component) = self.ready(sha256).await? {
+            return Ok(component);
+        }
         let broken = |why: String| Error::internal(anyhow::anyhow!("component {sha256}: {why}"));
-        let Judgement { inspection, .. } = self.judge(sha256, &upload, limits).await?;
+        let upload = self.spooled(&upload.await?).await?;
+        if upload.sha256 != sha256 {
+            return Err(broken("its upload was changed in the object store".into()));
+        }
+        let Judgement { inspection, .. } = self.judge(turn, &upload, limits).await?;
         if let Some(problem) = inspection.problems.first() {
             return Err(broken(format!("{}: {}", problem.pointer, problem.detail)));
         }
@@ -227,7 +281,9 @@ impl Sandbox {
                 let (sha256, bytes) = (component.sha256.clone(), instance.bytes());
                 let Keep { session, seq, now: since, .. } = keep;
                 let kept = Kept { instance, slot, agent, sha256, bytes, seq, since };
-                threads.let_go(warm.put(session, kept, most));
+                for gone in warm.put(session, kept, most) {
+                    threads.let_go(gone);
+                }
             }
             receipt
         });
@@ -247,8 +303,7 @@ impl Sandbox {
             self.threads.let_go(misfit);
             None
         });
-        let running = self.turnstile.in_all().running;
-        if found.is_none() && running + self.warm.waiting().instances > self.slots {
+        if found.is_none() && self.turnstile.running() + self.warm.count() > self.slots {
             self.threads.let_go(self.warm.give_way());
         }
         found
@@ -275,23 +330,21 @@ impl Sandbox {
     }
 
     /// Judges an upload and keeps the artifact, if there is one.
-    async fn judge(&self, sha256: &str, upload: &[u8], limits: &Limits) -> Result<Judgement> {
-        let _turn = self.compiles.acquire().await;
-        let draft = self.artifacts.draft();
-        let _gone = RemoveOnDrop(&draft);
+    async fn judge(&self, _turn: Turn, upload: &Upload, limits: &Limits) -> Result<Judgement> {
+        let draft = spool::Draft::new(self.artifacts.folder());
         let judged = compile::judge(&self.worker, limits, upload, &draft).await?;
         if judged.compiled.is_some() {
             let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engines[0].clone());
-            let (name, path) = (sha256.to_owned(), draft.clone());
-            let kept = tokio::task::spawn_blocking(move || artifacts.keep(&engine, &name, &path));
+            let name = upload.sha256.clone();
+            let kept = tokio::task::spawn_blocking(move || artifacts.keep(&engine, &name, &draft));
             kept.await.map_err(Error::internal)??;
-            self.ready.remove(sha256);
+            self.ready.remove(&upload.sha256);
         }
         Ok(judged)
     }
 
     /// Links the component and instantiates it once, with nothing in its scope.
-    async fn try_out(&self, sha256: &str, limits: &Arc<Limits>) -> Result<(), String> {
+    async fn try_out(&self, sha256: &str, limits: &Limits) -> Result<(), String> {
         let component = self.ready(sha256).await.map_err(|error| match error.cause {
             Some(cause) => format!("{cause:#}"),
             None => error.detail,
@@ -355,7 +408,12 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     Ok(linker)
 }
 
-fn trial(limits: &Arc<Limits>) -> Job {
+fn trial(limits: &Limits) -> Job {
+    let limits = Limits {
+        cpu_millis: limits.cpu_millis.min(TRIAL_CPU),
+        wall_millis: limits.wall_millis.min(TRIAL_WALL),
+        ..limits.clone()
+    };
     Job {
         event: Event::Started,
         facts: Facts {
@@ -365,19 +423,11 @@ fn trial(limits: &Arc<Limits>) -> Job {
             attempt: 1,
         },
         scope: Arc::new(Nothing),
-        limits: Arc::clone(limits),
+        limits: Arc::new(limits),
         keep: None,
     }
 }
 
 fn internal(error: wasmtime::Error) -> Error {
     Error::internal(anyhow::anyhow!("{error:#}"))
-}
-
-struct RemoveOnDrop<'a>(&'a std::path::Path);
-
-impl Drop for RemoveOnDrop<'_> {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.0);
-    }
 }

@@ -14,11 +14,18 @@ use chacha20poly1305::{
 };
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{
+    fs::File,
+    io::{self, Read},
+    sync::Arc,
+};
 
 pub type Tag = [u8; 32];
 
 const NONCE_BYTES: usize = 24;
+
+/// Of a file that is read; enough to be quick.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Cheap to clone; `Debug` shows nothing of it.
 #[derive(Clone)]
@@ -31,13 +38,32 @@ impl Key {
 
     /// An HMAC-SHA256 over the parts, each with its length, for one purpose.
     pub fn tag(&self, purpose: &str, parts: &[&[u8]]) -> Tag {
+        self.mac(purpose, parts).finalize().into_bytes().into()
+    }
+
+    /// The same over a part and what is in a file, which is read as it is needed.
+    pub fn tag_file(&self, purpose: &str, part: &[u8], file: &mut File) -> io::Result<Tag> {
+        let mut mac = self.mac(purpose, &[part]);
+        let length = file.metadata()?.len();
+        mac.update(&length.to_be_bytes());
+        let mut content = file.take(length);
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match content.read(&mut piece)? {
+                0 => return Ok(mac.finalize().into_bytes().into()),
+                read => mac.update(&piece[..read]),
+            }
+        }
+    }
+
+    fn mac(&self, purpose: &str, parts: &[&[u8]]) -> Hmac<Sha256> {
         let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(self.0.as_slice())
             .expect("HMAC takes a key of any length");
         for part in std::iter::once(&purpose.as_bytes()).chain(parts) {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
-        mac.finalize().into_bytes().into()
+        mac
     }
 
     /// Encrypts a value so that it can only be opened in the same place.

@@ -13,6 +13,7 @@ use crate::{
     catalog::components,
     host::Host,
     sessions::{self, receipts::sweep},
+    timestamp::Timestamp,
 };
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How often things are put away.
 const TIDY: Duration = Duration::from_mins(1);
+
+/// How long nothing may be heard of an upload before its process is taken for dead:
+/// a living one says so every ten seconds.
+const SILENCE: Duration = Duration::from_mins(2);
 
 /// Transactions in which receipts are deleted, each time: more than a busy platform
 /// writes meanwhile.
@@ -38,9 +43,9 @@ const LANES: usize = 10_000;
 /// Begins to look for due lanes, until the host stops.
 pub fn start(host: &Host) {
     tidy_up(host);
-    let worker = host.clone();
+    let (worker, started) = (host.clone(), host.clock.now());
     host.tasks.spawn(async move {
-        if let Err(error) = pick_up(&worker).await {
+        if let Err(error) = pick_up(&worker, started).await {
             tracing::error!(%error, "cannot pick up what the last process left; it will be due soon");
         }
         while !worker.stopping.is_cancelled() {
@@ -78,10 +83,12 @@ fn tidy_up(host: &Host) {
     });
 }
 
-/// What the process before this one was at when it died is due now.
-async fn pick_up(host: &Host) -> crate::error::Result<()> {
+/// What the process before this one was at when it died is due now; uploads that it
+/// had are given up, since their bytes are gone.
+async fn pick_up(host: &Host, started: Timestamp) -> crate::error::Result<()> {
     let mut tx = host.db.write().await?;
     let left = sessions::lane::release_all(&mut tx, host.node).await?;
+    components::give_up_own(&mut tx, host.node.0, started).await?;
     tx.commit().await?;
     if left > 0 {
         tracing::info!(lanes = left, "picking up where the last process left off");
@@ -93,10 +100,8 @@ async fn pick_up(host: &Host) -> crate::error::Result<()> {
 pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let now = host.clock.now();
     host.sandbox.tidy(now);
-    // Twice what an upload may wait for and be compiled in, with time to spare.
     let mut tx = host.db.write().await?;
-    let patience = host.policy.longest_compilation(&mut tx).await? * 2 + TIDY;
-    components::give_up(&mut tx, now - patience).await?;
+    components::give_up(&mut tx, now - SILENCE).await?;
     accounts::sweep_tokens(&mut tx, now).await?;
     tx.commit().await?;
     sweep_receipts(host).await

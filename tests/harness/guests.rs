@@ -8,7 +8,7 @@ pub const LIBRARIAN: &[u8] = include_bytes!("../../guest-examples/librarian/libr
 pub const WIT: &str = include_str!("../../wit/agent.wit");
 
 /// What guests may import of WASI, and a world with it.
-const WASI: &str = r"
+pub const WASI: &str = r"
 package wasi:io@0.2.0 {
   interface error { resource error; }
   interface poll { resource pollable { block: func(); } }

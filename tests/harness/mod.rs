@@ -23,7 +23,10 @@ use aiybiz_host::{
     sandbox::Limits,
     serve,
 };
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 
 pub use people::Person;
@@ -72,6 +75,18 @@ pub fn run(test: impl Future<Output = ()>) {
         .expect("a runtime");
     runtime.block_on(test);
     runtime.shutdown_background();
+}
+
+/// Waits until something is there.
+pub async fn within<T>(most: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < most, "it does not come about within {most:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A place for one platform's data; gone when dropped.

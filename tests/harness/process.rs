@@ -3,6 +3,7 @@
 use super::{Place, program};
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -15,6 +16,11 @@ impl Process {
     /// Starts `aiybiz serve` on a free port and waits until it listens.
     pub fn serve(place: &Place) -> Self {
         Self::start(command(place).arg("serve"))
+    }
+
+    /// With a file of settings.
+    pub fn serve_with(place: &Place, config: &Path) -> Self {
+        Self::start(command(place).arg("serve").arg("--config").arg(config))
     }
 
     /// Starts it again where it was.

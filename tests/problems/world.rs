@@ -25,19 +25,26 @@ pub fn bodies() -> Vec<(&'static str, &'static str, Value)> {
         ("PUT", "/builder/agents/{agent}/config/key", json!({ "value": "v" })),
         ("POST", "/sessions", json!({ "agentId": "{agent}" })),
         ("POST", "/sessions/{active}/messages", json!({ "content": "hello" })),
+        (
+            "POST",
+            "/sessions/{active}/shared-items",
+            json!({ "type": "document", "name": "n", "content": "hello" }),
+        ),
         ("POST", "/agent/{active}/auth", json!({ "agentAuthToken": "aat_" })),
         ("POST", "/agent/{active}/message", json!({ "content": "hello" })),
     ]
 }
 
 /// The other routes with a name in their path.
-pub const NAMED: [(&str, &str); 23] = [
+pub const NAMED: [(&str, &str); 26] = [
     ("GET", "/agents/{agent}"),
     ("GET", "/sessions/{active}"),
     ("POST", "/sessions/{active}/end"),
     ("GET", "/sessions/{active}/messages"),
     ("GET", "/sessions/{active}/stream"),
     ("POST", "/sessions/{active}/stream-ticket"),
+    ("GET", "/sessions/{active}/shared-items"),
+    ("DELETE", "/sessions/{active}/shared-items/01890000-0000-7000-8000-000000000000"),
     ("GET", "/builder/agents/{agent}"),
     ("DELETE", "/builder/agents/{agent}"),
     ("POST", "/builder/agents/{agent}/publish"),
@@ -55,9 +62,10 @@ pub const NAMED: [(&str, &str); 23] = [
     ("DELETE", "/builder/agents/{agent}/config/key"),
     ("POST", "/agent/{active}/typing"),
     ("GET", "/agent/sessions/{active}/messages"),
+    ("GET", "/agent/sessions/{active}/shared-items"),
 ];
 
-pub const LISTS: [&str; 8] = [
+pub const LISTS: [&str; 10] = [
     "/agents",
     "/sessions",
     "/sessions/{active}/messages",
@@ -66,6 +74,8 @@ pub const LISTS: [&str; 8] = [
     "/builder/agents/{agent}/invocations",
     "/builder/agents/{agent}/logs",
     "/agent/sessions/{active}/messages",
+    "/sessions/{active}/shared-items",
+    "/agent/sessions/{active}/shared-items",
 ];
 
 /// A platform with one user who is a client and a builder, with sessions in all

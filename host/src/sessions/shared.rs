@@ -17,7 +17,7 @@ use crate::{
     storage::Tx,
     timestamp::Timestamp,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 /// Items of one session, and the most that one holds, in bytes. Together they fit
@@ -26,8 +26,7 @@ const ITEMS: i64 = 50;
 pub const DOCUMENT_BYTES: usize = 64 << 10;
 pub const SECRET_BYTES: usize = 16 << 10;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Document,
     Secret,
@@ -53,6 +52,15 @@ pub struct Item {
     /// Absent where it is not shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+}
+
+/// A document as a component finds it: a file.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Document {
+    pub id: ItemId,
+    pub name: String,
+    pub size_bytes: i64,
+    pub created_at: Timestamp,
 }
 
 /// An item whose fields have been looked at.
@@ -100,12 +108,12 @@ pub async fn add(
         return Err(Error::conflict("too_many_shared_items", detail));
     }
     let made = tx.query(
-        "INSERT INTO shared_items (id, session_id, type, name, content, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        "INSERT INTO shared_items (id, session_id, type, name, content, size_bytes, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
     );
     let sealed = seal.seal(clock, &place(session, id), content.as_bytes())?;
     let made = made.bind(id).bind(session).bind(kind.as_str()).bind(item.name.as_str());
-    if made.bind(sealed).bind(created_at).run().await? == 0 {
+    if made.bind(sealed).bind(content.len() as i64).bind(created_at).run().await? == 0 {
         let detail = "the session has a secret of this name; delete it first";
         return Err(Error::conflict("shared_item_exists", detail));
     }
@@ -184,6 +192,30 @@ pub async fn secret(
          WHERE session_id = $1 AND name = $2 AND type = 'secret'",
     );
     let row: Option<Row> = found.bind(session).bind(name).optional().await?;
+    row.map_or(Ok(None), |row| open(seal, session, &row))
+}
+
+/// The session's documents, oldest first.
+pub async fn documents(tx: &mut Tx, session: SessionId) -> Result<Vec<Document>> {
+    let found = tx.query(
+        "SELECT id, name, size_bytes, created_at FROM shared_items
+         WHERE session_id = $1 AND type = 'document' ORDER BY id",
+    );
+    Ok(found.bind(session).all().await?)
+}
+
+/// What is in a document; none when it was taken back.
+pub async fn document(
+    tx: &mut Tx,
+    seal: &Key,
+    session: SessionId,
+    id: ItemId,
+) -> Result<Option<String>> {
+    let found = tx.query(
+        "SELECT id, type, name, content, created_at FROM shared_items
+         WHERE session_id = $1 AND id = $2 AND type = 'document'",
+    );
+    let row: Option<Row> = found.bind(session).bind(id).optional().await?;
     row.map_or(Ok(None), |row| open(seal, session, &row))
 }
 
