@@ -5,7 +5,11 @@ use crate::{
     both_engines,
     harness::{Engine, Events, Person, Platform, Value, guests, json},
 };
-use aiybiz_host::{sandbox::Limits, work};
+use aiybiz_host::{
+    config::{Config, Flags},
+    sandbox::Limits,
+    work,
+};
 use std::time::Duration;
 
 /// Logs its message: one that begins with `e` as an error, with `w` as a warning,
@@ -214,7 +218,7 @@ both_engines! {
     }
 
     async fn so_many_of_one_agent_are_kept(engine: Engine) {
-        let change = |config: &mut aiybiz_host::config::Config| config.receipts_per_agent = 3;
+        let change = |config: &mut Config| config.receipts_per_agent = 3;
         let diary = Diary::new(Platform::configured(engine, change).await).await;
         let echo = diary.bea.publish("Echo", guests::ECHO).await;
         let (other, _events) = diary.cleo.starts(&echo).await;
@@ -422,4 +426,23 @@ fn a_crash_says_where() {
         let frame = receipt["trap"]["frames"][0].as_str().expect("a frame");
         assert!(frame.contains("guest.wat:"), "{receipt}");
     });
+}
+
+#[test]
+fn keeping_them_has_bounds() {
+    let load = |days, most| {
+        let flags = Flags { receipt_days: days, receipts_per_agent: most, ..Flags::default() };
+        Config::load(flags).map_err(|error| error.to_string())
+    };
+    let usual = load(None, None).expect("the defaults");
+    assert_eq!((usual.receipt_days, usual.receipts_per_agent), (30, 100_000));
+    assert_eq!(load(Some(7), Some(10)).expect("sensible").receipt_days, 7);
+    for days in [0, 3_651, u64::MAX] {
+        let refused = load(Some(days), None).err().expect("no such days");
+        assert_eq!(refused, "receiptDays must be between 1 and 3650");
+    }
+    for most in [0, u64::MAX] {
+        let refused = load(None, Some(most)).err().expect("no such number");
+        assert!(refused.starts_with("receiptsPerAgent must be between 1 and "), "{refused}");
+    }
 }
