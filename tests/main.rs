@@ -35,3 +35,4 @@ mod tidy;
 mod uploads;
 mod uploads_endurance;
 mod versions;
+mod warm;

@@ -92,6 +92,7 @@ async fn handle(platform: &Platform, (agent, component): &(AgentId, Arc<Componen
         facts: Facts { session_id: "1".into(), started_at: now, event_id: "1".into(), attempt: 1 },
         scope: Arc::new(Nothing),
         limits: Arc::clone(platform.host.sandbox.limits()),
+        keep: None,
     };
     let handled = platform.host.sandbox.handle(*agent, Arc::clone(component), job).await;
     handled.expect("a place")

@@ -181,6 +181,7 @@ fn job(limits: &Arc<Limits>) -> Job {
         facts: Facts { session_id: "s".into(), started_at: now, event_id: "e".into(), attempt: 1 },
         scope: Arc::new(Nothing),
         limits: Arc::clone(limits),
+        keep: None,
     }
 }
 

@@ -31,6 +31,7 @@ mod stdio;
 mod threads;
 mod turnstile;
 mod uploads;
+mod warm;
 mod worker;
 mod world;
 
@@ -49,6 +50,7 @@ pub use shape::{FUNCTION_BYTES, FUNCTION_KNOTS, FUNCTION_LOCALS, FUNCTIONS, MODU
 pub use spool::{Spool, Upload};
 pub use turnstile::{Full, Standing};
 pub use uploads::{Place, Turn};
+pub use warm::{Keep, Waiting};
 pub use worker::{this_program, worker};
 
 use crate::{
@@ -63,7 +65,6 @@ use compile::Judgement;
 use dashmap::DashMap;
 use futures::FutureExt;
 use guest::Guest;
-use meter::Meter;
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -75,10 +76,11 @@ use std::{
     },
     time::Instant,
 };
-use threads::{Begin, Threads, seat};
+use threads::{Known, Threads, seat};
 use tokio::{runtime::Handle, sync::Semaphore};
 use turnstile::Turnstile;
 use uploads::Uploads;
+use warm::{Kept, Warm};
 use wasmtime::{Engine, component::Linker};
 use world::{Agent, AgentPre};
 
@@ -120,7 +122,10 @@ pub struct Sandbox {
     uploads: Uploads,
     trials: Semaphore,
     turnstile: Turnstile,
-    threads: Threads,
+    threads: Arc<Threads>,
+    warm: Arc<Warm>,
+    /// Slots for instances, of all seats together.
+    slots: u64,
 }
 
 /// A component that is ready to be instantiated.
@@ -154,8 +159,11 @@ impl Sandbox {
     /// Blocks while the pool is reserved; call it at start, inside a runtime, whose
     /// clock and sockets guests use.
     pub fn open(config: Config) -> Result<Self> {
-        let threads = Threads::start(config.threads.max(1), &Handle::current())?;
-        let engines = engine::serving(&config.pool, threads.seats()).map_err(internal)?;
+        let seats = config.threads.max(1);
+        let each = config.pool.instances.div_ceil(seats as u64);
+        let engines = engine::serving(&config.pool, seats, each).map_err(internal)?;
+        let each = usize::try_from(each).unwrap_or(usize::MAX);
+        let threads = Threads::start(seats, each, &Handle::current())?;
         let linkers = engines.iter().map(linker).collect::<wasmtime::Result<Vec<_>>>();
         let artifacts = Artifacts::open(config.folder, config.key, config.artifact_bytes)?;
         Ok(Self {
@@ -168,7 +176,9 @@ impl Sandbox {
             uploads: Uploads::default(),
             trials: Semaphore::new(engine::TRIALS as usize),
             turnstile: Turnstile::default(),
-            threads,
+            threads: Arc::new(threads),
+            warm: Arc::new(Warm::new(config.pool.warm_bytes)),
+            slots: config.pool.instances,
             limits: Arc::new(config.limits),
         })
     }
@@ -239,8 +249,8 @@ impl Sandbox {
         self.ready(sha256).await?.ok_or_else(|| broken("does not load".into()))
     }
 
-    /// Handles one event: waits for a place, runs a fresh instance, tells how it
-    /// went. When the caller is dropped, so is the guest.
+    /// Handles one event: waits for a place, runs an instance, tells how it went.
+    /// When the caller is dropped, so is the guest.
     pub async fn handle(
         &self,
         agent: AgentId,
@@ -251,12 +261,28 @@ impl Sandbox {
         let place = self.turnstile.enter(agent, &job.limits).await?;
         let waited = queued.elapsed();
         let (limits, facts) = (Arc::clone(&job.limits), job.facts.clone());
-        let (engines, meter) = (Arc::clone(&self.engines), Arc::<Meter>::default());
-        let (sha256, counted) = (component.sha256.clone(), Arc::clone(&meter));
-        let event = self.threads.spawn(Begin::Anywhere, meter, async move {
+        let sha256 = component.sha256.clone();
+        let kept = self.kept(&job, &sha256);
+        let (instance, slot) = kept.map(|kept| (kept.instance, kept.slot)).unzip();
+        let known = slot.map_or_else(Arc::default, Known::at);
+        let (engines, own) = (Arc::clone(&self.engines), Arc::clone(&known));
+        let (warm, threads) = (Arc::clone(&self.warm), Arc::clone(&self.threads));
+        let event = self.threads.spawn(&known, async move {
             let _place = place;
-            let (engine, pre) = (&engines[seat()], &component.pres[seat()]);
-            run::run(engine, pre, &component.sha256, job, counted).await
+            let instance =
+                instance.and_then(|kept: run::Instance| kept.renewed(&job, Arc::clone(&own)));
+            let fresh = || run::Instance::fresh(&engines[seat()], &job, Arc::clone(&own));
+            let instance = instance.unwrap_or_else(fresh);
+            let (keep, most) = (job.keep, job.limits.warm_instances);
+            let pre = &component.pres[seat()];
+            let (receipt, instance) = run::run(instance, pre, &component.sha256, job).await;
+            if let (Some(keep), Some(instance), Some(slot)) = (keep, instance, own.take_slot()) {
+                let (sha256, bytes) = (component.sha256.clone(), instance.bytes());
+                let Keep { session, seq, now: since, .. } = keep;
+                let kept = Kept { instance, slot, agent, sha256, bytes, seq, since };
+                threads.let_go(warm.put(session, kept, most));
+            }
+            receipt
         });
         let mut receipt = match AssertUnwindSafe(event).catch_unwind().await {
             Ok(receipt) => receipt,
@@ -264,6 +290,31 @@ impl Sandbox {
         };
         receipt.queue_micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         Ok(receipt)
+    }
+
+    /// The session's kept instance, if it is good for this event. Where there would
+    /// be no slot for a fresh one, the one that has waited longest goes.
+    fn kept(&self, job: &Job, sha256: &str) -> Option<Kept> {
+        let kept = job.keep.as_ref().map_or(Ok(None), |keep| self.warm.take(keep, sha256));
+        let found = kept.unwrap_or_else(|misfit| {
+            self.threads.let_go(misfit);
+            None
+        });
+        let running = self.turnstile.in_all().running;
+        if found.is_none() && running + self.warm.waiting().instances > self.slots {
+            self.threads.let_go(self.warm.give_way());
+        }
+        found
+    }
+
+    /// Lets go of instances that nobody has used for long.
+    pub fn tidy(&self, now: Timestamp) {
+        self.threads.let_go(self.warm.idle(now));
+    }
+
+    /// Instances that are kept between events.
+    pub fn waiting(&self) -> Waiting {
+        self.warm.waiting()
     }
 
     /// How this agent's events stand in this process.
@@ -299,10 +350,10 @@ impl Sandbox {
         let component = component.ok_or("it does not load")?;
         let _turn = self.trials.acquire().await;
         let (engines, job) = (Arc::clone(&self.engines), trial(limits));
-        let meter = Arc::<Meter>::default();
-        let counted = Arc::clone(&meter);
-        let trial = self.threads.spawn(Begin::Slow, meter, async move {
-            run::instantiate(&engines[seat()], &component.pres[seat()], job, counted).await
+        let known = Known::slow();
+        let own = Arc::clone(&known);
+        let trial = self.threads.spawn(&known, async move {
+            run::instantiate(&engines[seat()], &component.pres[seat()], job, own).await
         });
         let tried = AssertUnwindSafe(trial).catch_unwind().await;
         let tried = tried.map_err(|_| "the platform failed to try it".to_owned())?;
@@ -371,6 +422,7 @@ fn trial(limits: &Limits) -> Job {
         },
         scope: Arc::new(Nothing),
         limits: Arc::new(limits),
+        keep: None,
     }
 }
 

@@ -78,7 +78,8 @@ pub struct Told {
     pub claimed: bool,
 }
 
-/// Opens a session with a template that the caller may use.
+/// Opens a session with a template that the caller may use. For a `fresh` one, no
+/// instance is kept between events.
 pub async fn open(
     tx: &mut Tx,
     clock: &Clock,
@@ -86,6 +87,7 @@ pub async fn open(
     company: CompanyId,
     member: MemberId,
     lease: Lease,
+    fresh: bool,
 ) -> Result<(Session, Told)> {
     if let Some(most) = template.max_sessions {
         // The template's row is the queue for its places.
@@ -102,9 +104,9 @@ pub async fn open(
     let sql = concat!(
         "INSERT INTO sessions (id, agent_id, company_id, member_id, status, agent_name, delivery,
              billing_model, price_cents_per_hour, created_at, last_seq, queued, lane_claim,
-             lane_until, lane_due, version, pinned_since, canary_id)
+             lane_until, lane_due, version, pinned_since, canary_id, fresh)
          VALUES ($1, $2, $3, $4, 'provisioning', $5, $6, 'free', $7, $8, 1, 1, $9, $10, $8, $11,
-             $12, $13)
+             $12, $13, $14)
          RETURNING ",
         session_columns!()
     );
@@ -123,6 +125,7 @@ pub async fn open(
         .bind(template.active_version)
         .bind(template.pinned_since)
         .bind(canary)
+        .bind(fresh)
         .one()
         .await;
     let session: Session = gone(session)?.ok_or(Error::not_found("agent"))?;

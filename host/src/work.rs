@@ -99,6 +99,7 @@ async fn pick_up(host: &Host, started: Timestamp) -> crate::error::Result<()> {
 /// Puts away what nobody else will.
 pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let now = host.clock.now();
+    host.sandbox.tidy(now);
     let mut tx = host.db.write().await?;
     components::give_up(&mut tx, now - SILENCE).await?;
     accounts::sweep_tokens(&mut tx, now).await?;

@@ -104,6 +104,7 @@ impl Place {
             },
             scope: Arc::new(Session { objects: self.objects.clone(), now }),
             limits: Arc::clone(&self.limits),
+            keep: None,
         };
         let agent = AgentId(Uuid::nil());
         let handled = self.sandbox.handle(agent, Arc::clone(&self.component), job);

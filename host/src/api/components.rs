@@ -3,7 +3,7 @@
 
 use super::{
     caller::Builder,
-    input::{self, Params},
+    input::{self, Body, Params},
     page::{self, Page},
     uploads,
 };
@@ -22,6 +22,7 @@ use axum::{
     extract::{DefaultBodyLimit, Path, State},
     routing::{get, post},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(super) fn routes() -> Router<Host> {
@@ -29,7 +30,7 @@ pub(super) fn routes() -> Router<Host> {
     let uploads = post(uploads::upload).layer(DefaultBodyLimit::disable()).get(list);
     Router::new()
         .route("/builder/agents/{agent}/components", uploads)
-        .route("/builder/agents/{agent}/components/{version}", get(show))
+        .route("/builder/agents/{agent}/components/{version}", get(show).patch(change))
         .route("/builder/agents/{agent}/components/{version}/activate", post(activate))
 }
 
@@ -56,6 +57,27 @@ async fn show(
     let template = component_agent(&mut tx, &id, owner).await?;
     let found = components::find(&mut tx, template.id, input::id(&version, "version")?).await?;
     Ok(Json(shown(&found.ok_or(Error::not_found("version"))?, template.active_version)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    warm: bool,
+}
+
+/// All that can be changed of a version: whether its instances may be kept.
+async fn change(
+    State(host): State<Host>,
+    Builder(owner): Builder,
+    Path((id, version)): Path<(String, String)>,
+    Body(change): Body<Change>,
+) -> Result<Json<Value>> {
+    let mut tx = host.db.write().await?;
+    let template = component_agent(&mut tx, &id, owner).await?;
+    let version = input::id(&version, "version")?;
+    let version = components::set_warm(&mut tx, template.id, version, change.warm).await?;
+    tx.commit().await?;
+    Ok(Json(shown(&version, template.active_version)))
 }
 
 async fn activate(
@@ -86,6 +108,7 @@ pub(super) fn shown(version: &Version, active: Option<i64>) -> Value {
         "sha256": version.sha256,
         "sizeBytes": version.size_bytes,
         "state": version.state,
+        "warm": version.warm,
         "createdAt": version.created_at,
         "active": active == Some(version.version),
     });

@@ -21,6 +21,8 @@ pub struct Version {
     pub state: String,
     #[sqlx(json)]
     pub report: Report,
+    /// Its instances may be kept between the events of a session.
+    pub warm: bool,
     pub created_at: Timestamp,
 }
 
@@ -133,7 +135,7 @@ pub async fn give_up_own(tx: &mut Tx, node: Node, started: Timestamp) -> Result<
 }
 
 pub async fn find(tx: &mut Tx, agent: AgentId, version: i64) -> Result<Option<Version>> {
-    let sql = "SELECT version, sha256, size_bytes, state, report, created_at FROM components
+    let sql = "SELECT version, sha256, size_bytes, state, report, warm, created_at FROM components
                WHERE agent_id = $1 AND version = $2";
     Ok(tx.query(sql).bind(agent).bind(version).optional().await?)
 }
@@ -146,7 +148,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Version>> {
     let found = tx.query(
-        "SELECT version, sha256, size_bytes, state, report, created_at FROM components
+        "SELECT version, sha256, size_bytes, state, report, warm, created_at FROM components
          WHERE agent_id = $1 AND ($2 IS NULL OR version < $2)
          ORDER BY version DESC LIMIT $3",
     );
@@ -176,6 +178,16 @@ pub async fn activate(
     tx.query(sql).bind(agent).bind(version).bind(now).run().await?;
     canaries::end(tx, agent, version, "promoted", now).await?;
     Ok(found)
+}
+
+/// Says whether instances of this version may be kept; in force with the next event.
+pub async fn set_warm(tx: &mut Tx, agent: AgentId, version: i64, warm: bool) -> Result<Version> {
+    let set = tx.query(
+        "UPDATE components SET warm = $3 WHERE agent_id = $1 AND version = $2
+         RETURNING version, sha256, size_bytes, state, report, warm, created_at",
+    );
+    let set = set.bind(agent).bind(version).bind(warm);
+    set.optional().await?.ok_or(Error::not_found("version"))
 }
 
 /// Where the bytes of an upload are kept in the object store.

@@ -2,7 +2,7 @@
 
 use super::{Delivery, Failure, Parcel, Report, Verdict, What};
 use crate::sandbox::{
-    Component, Ended, Event, Facts, Full, Job, Limits, Outcome, Receipt, Sandbox,
+    Component, Ended, Event, Facts, Full, Job, Keep, Limits, Outcome, Receipt, Sandbox,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ pub struct ToComponent {
     pub component: Arc<Component>,
     /// As they are when the event begins; it ends under them.
     pub limits: Arc<Limits>,
+    pub keep: Option<Keep>,
 }
 
 #[async_trait]
@@ -31,6 +32,7 @@ impl Delivery for ToComponent {
             },
             scope: parcel.scope,
             limits: Arc::clone(&self.limits),
+            keep: self.keep,
         };
         match self.sandbox.handle(parcel.agent, Arc::clone(&self.component), job).await {
             Ok(receipt) => Report { verdict: verdict(&receipt), receipt: Some(receipt) },

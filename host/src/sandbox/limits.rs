@@ -17,11 +17,19 @@ pub struct Pool {
     pub memory_bytes: u64,
     /// Elements of one table.
     pub table_elements: u64,
+    /// What instances may hold that are kept between events, all together, in bytes
+    /// of their memories.
+    pub warm_bytes: u64,
 }
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { instances: 512, memory_bytes: 1024 * MIB, table_elements: 200_000 }
+        Self {
+            instances: 512,
+            memory_bytes: 1024 * MIB,
+            table_elements: 200_000,
+            warm_bytes: 1024 * MIB,
+        }
     }
 }
 
@@ -65,7 +73,7 @@ pub struct Limits {
     /// Where outbound HTTP may go: `https://api.example.com`,
     /// `https://*.example.com:8443`. Nowhere by default.
     pub http_allow: Vec<String>,
-    /// Instances of one agent that are kept between events; see `Warm`.
+    /// Instances of one agent that are kept between events.
     pub warm_instances: u64,
     /// Events of one agent that run at once.
     pub concurrent_events: u64,

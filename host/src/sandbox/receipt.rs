@@ -81,6 +81,8 @@ pub struct Receipt {
     pub explanation: String,
     /// SHA-256 of the component as it was uploaded.
     pub sha256: String,
+    /// Handled by an instance that was kept from an earlier event of the session.
+    pub warm: bool,
     pub queue_micros: u64,
     pub instantiate_micros: u64,
     pub cpu_micros: u64,

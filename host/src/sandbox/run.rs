@@ -1,4 +1,4 @@
-//! One event in one fresh instance: set up, three clocks, and what a trap means.
+//! One event in one instance: set up, three clocks, and what a trap means.
 //!
 //! The clocks: a CPU budget, looked at on every epoch tick, kept by the thread's own
 //! clock (`meter`; waiting is free); a time limit around the whole, since an epoch
@@ -10,9 +10,10 @@ use super::world::aiybiz::agent::types::{EndReason, Failure};
 use super::{
     guest::{Facts, Guest, Stop},
     limits::Limits,
-    meter::Meter,
     receipt::{EXPLANATION, FRAME, Outcome, Receipt, plain},
     scope::{Message, Scope},
+    threads::Known,
+    warm::Keep,
     world::{Agent, AgentPre, exports::aiybiz::agent::handler::Guest as Handler},
 };
 use futures::FutureExt;
@@ -47,6 +48,36 @@ pub struct Job {
     pub facts: Facts,
     pub scope: Arc<dyn Scope>,
     pub limits: Arc<Limits>,
+    /// Set when an instance of the session may be kept, and used.
+    pub keep: Option<Keep>,
+}
+
+/// An instance that can be entered again, or the store in which there will be one.
+pub(super) struct Instance {
+    store: Store<Guest>,
+    agent: Option<Agent>,
+}
+
+impl Instance {
+    pub(super) fn fresh(engine: &Engine, job: &Job, known: Arc<Known>) -> Self {
+        let (limits, facts) = (Arc::clone(&job.limits), job.facts.clone());
+        let guest = Guest::new(limits, facts, Arc::clone(&job.scope), known);
+        Self { store: store(engine, guest), agent: None }
+    }
+
+    /// For the next event; none when that is under limits it no longer fits.
+    pub(super) fn renewed(mut self, job: &Job, known: Arc<Known>) -> Option<Self> {
+        let (limits, facts) = (Arc::clone(&job.limits), job.facts.clone());
+        let guest = self.store.data_mut();
+        let fits = guest.renew(limits, facts, Arc::clone(&job.scope), known);
+        confine(&mut self.store);
+        fits.then_some(self)
+    }
+
+    /// What its memories take, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.store.data().limiter.memory()
+    }
 }
 
 /// How the guest's function ended, before it is explained.
@@ -57,34 +88,43 @@ enum End {
     Panicked,
 }
 
-/// Runs the event to its end. Never fails: whatever happens is in the receipt.
+/// Runs the event to its end. Never fails: whatever happens is in the receipt. An
+/// instance that handled its event well, and holds nothing of it, can be kept.
 pub(super) async fn run(
-    engine: &Engine,
+    instance: Instance,
     pre: &AgentPre<Guest>,
     sha256: &str,
     job: Job,
-    meter: Arc<Meter>,
-) -> Receipt {
+) -> (Receipt, Option<Instance>) {
     let begun = Instant::now();
-    let limits = Arc::clone(&job.limits);
-    let mut store = store(engine, Guest::new(Arc::clone(&limits), job.facts, job.scope, meter));
+    let Instance { mut store, agent } = instance;
+    let warm = agent.is_some();
     let mut instantiated = Duration::ZERO;
     let work = async {
-        let agent = pre.instantiate_async(&mut store).await?;
+        let agent = match agent {
+            Some(agent) => agent,
+            None => pre.instantiate_async(&mut store).await?,
+        };
         instantiated = begun.elapsed();
-        deliver(&agent, &mut store, &job.event).await
+        let returned = deliver(&agent, &mut store, &job.event).await?;
+        Ok((returned, agent))
     };
     let work = AssertUnwindSafe(work).catch_unwind();
-    let end = match tokio::time::timeout(limits.wall(), work).await {
-        Ok(Ok(Ok(returned))) => End::Returned(returned),
-        Ok(Ok(Err(error))) => End::Failed(error),
-        Ok(Err(_)) => End::Panicked,
-        Err(_) => End::OutOfTime,
+    let (end, agent) = match tokio::time::timeout(job.limits.wall(), work).await {
+        Ok(Ok(Ok((returned, agent)))) => (End::Returned(returned), Some(agent)),
+        Ok(Ok(Err(error))) => (End::Failed(error), None),
+        Ok(Err(_)) => (End::Panicked, None),
+        Err(_) => (End::OutOfTime, None),
     };
-    let mut guest = store.into_data();
     let wall = begun.elapsed();
+    let well = matches!(end, End::Returned(Ok(()))) && !matches!(job.event, Event::Ended(_));
+    if job.keep.is_some() && well && store.data().held == 0 {
+        let receipt = receipt(store.data_mut(), &end, sha256, (warm, instantiated), wall);
+        return (receipt, Some(Instance { store, agent }));
+    }
+    let mut guest = store.into_data();
     guest.give_up_half_said().await;
-    receipt(guest, &end, sha256, instantiated, wall)
+    (receipt(&mut guest, &end, sha256, (warm, instantiated), wall), None)
 }
 
 /// Only instantiates, for the trial of an upload.
@@ -92,32 +132,36 @@ pub(super) async fn instantiate(
     engine: &Engine,
     pre: &AgentPre<Guest>,
     job: Job,
-    meter: Arc<Meter>,
+    known: Arc<Known>,
 ) -> Result<()> {
     let wall = job.limits.wall();
-    let mut store = store(engine, Guest::new(job.limits, job.facts, job.scope, meter));
-    match tokio::time::timeout(wall, pre.instantiate_async(&mut store)).await {
+    let mut instance = Instance::fresh(engine, &job, known);
+    match tokio::time::timeout(wall, pre.instantiate_async(&mut instance.store)).await {
         Ok(agent) => agent.map(drop),
         Err(_) => Err(wasmtime::format_err!("it was not ready after {wall:?}")),
     }
 }
 
 fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
-    let budget = Duration::from_millis(guest.limits.cpu_millis);
-    let bytes = usize::try_from(guest.limits.host_call_bytes).unwrap_or(usize::MAX);
-    let handles = usize::try_from(guest.limits.handles).unwrap_or(usize::MAX);
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
-    store.set_hostcall_fuel(bytes);
-    store.set_max_component_handles(handles);
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |store| {
-        if store.data().meter.so_far() > budget {
+    store.epoch_deadline_callback(|store| {
+        let guest = store.data();
+        if guest.known.meter.so_far() > Duration::from_millis(guest.limits.cpu_millis) {
             return Err(Stop::Cpu.into());
         }
         Ok(UpdateDeadline::Yield(1))
     });
+    confine(&mut store);
     store
+}
+
+/// Holds the store to the guest's limits.
+fn confine(store: &mut Store<Guest>) {
+    let limits = Arc::clone(&store.data().limits);
+    store.set_hostcall_fuel(usize::try_from(limits.host_call_bytes).unwrap_or(usize::MAX));
+    store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
+    store.set_epoch_deadline(1);
 }
 
 async fn deliver(
@@ -141,38 +185,39 @@ async fn deliver(
 }
 
 fn receipt(
-    mut guest: Guest,
+    guest: &mut Guest,
     end: &End,
     sha256: &str,
-    instantiated: Duration,
+    (warm, instantiated): (bool, Duration),
     wall: Duration,
 ) -> Receipt {
-    let (outcome, explanation, backtrace) = explain(end, &guest);
+    let (outcome, explanation, backtrace) = explain(end, guest);
     let printed = guest.printed.take();
     if !printed.is_empty() {
         guest.note("info", printed, vec![("stream".into(), "stdio".into())]);
     }
-    let peak = guest.limiter.peak_memory as u64;
-    let headroom = guest.used.headroom(&guest.limits, peak, guest.meter.so_far(), wall);
+    let (peak, cpu) = (guest.limiter.peak_memory as u64, guest.known.meter.so_far());
+    let headroom = guest.used.headroom(&guest.limits, peak, cpu, wall);
     let kept = outcome == Outcome::Ok && guest.state_changed;
     Receipt {
         outcome,
         // It may quote the guest.
         explanation: plain(&explanation, &mut { EXPLANATION }),
         sha256: sha256.to_owned(),
+        warm,
         queue_micros: 0,
         instantiate_micros: micros(instantiated),
-        cpu_micros: micros(guest.meter.so_far()),
+        cpu_micros: micros(cpu),
         wall_micros: micros(wall),
         peak_memory_bytes: peak,
-        host_calls: guest.used.host_calls,
+        host_calls: std::mem::take(&mut guest.used.host_calls),
         replies: guest.used.replies,
         bytes_in: guest.used.read_bytes,
         bytes_out: guest.used.reply_bytes + guest.used.write_bytes,
         headroom,
         backtrace,
-        log: guest.log,
-        state: kept.then_some(guest.state).flatten(),
+        log: std::mem::take(&mut guest.log),
+        state: guest.state.take().filter(|_| kept),
     }
 }
 
@@ -191,7 +236,7 @@ fn explain(end: &End, guest: &Guest) -> (Outcome, String, Vec<String>) {
             format!(
                 "not finished after wallMillis ({}), of which {} ms were spent in the agent's own code",
                 guest.limits.wall_millis,
-                guest.meter.so_far().as_millis(),
+                guest.known.meter.so_far().as_millis(),
             ),
         ),
         End::Panicked => {
@@ -285,6 +330,6 @@ fn micros(span: Duration) -> u64 {
 /// The receipt of an event whose task is gone: the platform's fault.
 pub(super) fn lost(limits: Arc<Limits>, facts: Facts, sha256: &str) -> Receipt {
     tracing::error!("a guest's task was lost");
-    let guest = Guest::new(limits, facts, Arc::new(super::scope::Nothing), Arc::default());
-    receipt(guest, &End::Panicked, sha256, Duration::ZERO, Duration::ZERO)
+    let mut guest = Guest::new(limits, facts, Arc::new(super::scope::Nothing), Arc::default());
+    receipt(&mut guest, &End::Panicked, sha256, (false, Duration::ZERO), Duration::ZERO)
 }

@@ -127,6 +127,10 @@ pub struct Target {
     /// The version of the component that the next event goes to.
     pub version: Option<i64>,
     pub sha256: Option<String>,
+    /// Whether an instance may be kept for the session's next event.
+    pub warm: bool,
+    /// The number of the last event that was handled well; only where one is kept.
+    pub last_delivered: Option<i64>,
     /// What operators have set for the platform and for this agent, as JSON.
     pub platform_limits: String,
     pub own_limits: Option<String>,
@@ -142,6 +146,10 @@ pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
         "SELECT s.agent_id, s.company_id, s.status, s.created_at, s.started_at, a.delivery,
                 a.retry_policy, a.webhook_url, a.webhook_secret, c.version, c.sha256,
                 CASE WHEN k.state = 'running' THEN k.id END AS canary_id,
+                COALESCE(c.warm, FALSE) AND NOT s.fresh AS warm,
+                CASE WHEN c.warm THEN (SELECT MAX(e.seq) FROM events e
+                                       WHERE e.session_id = s.id AND e.delivery = 'delivered')
+                    END AS last_delivered,
                 CAST(p.limits AS TEXT) AS platform_limits, CAST(l.limits AS TEXT) AS own_limits
          FROM sessions s
          JOIN agents a ON a.id = s.agent_id

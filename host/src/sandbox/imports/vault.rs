@@ -79,7 +79,7 @@ impl secrets::Host for Guest {
         }
         let scope = self.scope.clone();
         Ok(match within(self.limits.host_call(), "secrets.get", scope.secret(&name)).await? {
-            Ok(Some(value)) => Ok(self.table.push(Secret(value))?),
+            Ok(Some(value)) => Ok(self.hold(Secret(value))?),
             Ok(None) => Err(SecretError::NotFound),
             Err(denied) => Err(SecretError::Unavailable(denied.to_string())),
         })
@@ -93,7 +93,7 @@ impl secrets::HostSecret for Guest {
     }
 
     async fn drop(&mut self, this: Resource<Secret>) -> Result<()> {
-        self.table.delete(this)?;
+        self.release(this)?;
         Ok(())
     }
 }
