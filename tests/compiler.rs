@@ -143,6 +143,7 @@ fn what_the_platform_inherited_stays_with_it() {
     let place = tempfile::tempdir().expect("a folder");
     let (upload, draft) = (place.path().join("upload"), place.path().join("draft"));
     fs::write(&upload, heavy()).expect("a file");
+    fs::write(&draft, "").expect("a file");
     crate::harness::run(async move {
         let line = r#"exec "$0" compile-worker '{}' $PPID <"$1" >"$2" 7</dev/null 9>>"$1""#;
         let mut shell = Command::new("bash");
