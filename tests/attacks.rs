@@ -162,7 +162,7 @@ fn a_start_without_end_is_refused() {
         let baseline = Baseline::of(&platform);
         let agent = bea.component_agent("Starts").await;
         for (name, start, because) in [
-            ("for ever", "(func $begin (loop $l (br $l))) (start $begin)", "1000"),
+            ("for ever", "(func $begin (loop $l (br $l))) (start $begin)", "the CPU budget"),
             ("by giving up", "(func $begin unreachable) (start $begin)", "unreachable"),
         ] {
             let refused = bea.upload(&agent, guests::guest(start, "", "")).await;
@@ -197,8 +197,12 @@ fn a_full_queue_sends_events_back_to_the_database() {
         for (session, _) in &sessions {
             said.push(cleo.says(session, "attack").await);
         }
-        let standing = platform.host.sandbox.standing_in_all();
-        assert!(standing.running <= 1 && standing.waiting <= 2, "{standing:?}");
+        let olga = platform.operator("Olga").await;
+        let seen = olga.get("/admin/sandbox").await.ok();
+        assert!(seen["running"].as_u64() <= Some(1), "{seen}");
+        assert!(seen["waiting"].as_u64() <= Some(2), "{seen}");
+        cleo.get("/admin/sandbox").await.problem(403, "not_an_operator");
+        assert_eq!(seen["agents"][0]["agentId"], agent, "{seen}");
         for ((session, events), said) in sessions.iter_mut().zip(&said) {
             while events.until("message_failed").await["messageId"] != said["id"] {}
             let receipts = bea.receipts(&agent, session, 2).await;

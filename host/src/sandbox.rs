@@ -324,9 +324,9 @@ impl Sandbox {
         self.threads.instances()
     }
 
-    /// How this agent's events stand in this process.
-    pub fn standing(&self, agent: AgentId) -> Standing {
-        self.turnstile.standing(agent)
+    /// How the events of each agent that has any stand in this process.
+    pub fn standings(&self) -> Vec<(AgentId, Standing)> {
+        self.turnstile.standings()
     }
 
     /// How all events stand in this process.

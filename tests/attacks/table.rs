@@ -111,8 +111,8 @@ pub const ATTACKS: [Attack; 26] = [
     attack(
         "fills a table for ever",
         (
-            "(table $t 1000 funcref)",
-            "(loop $l (table.fill $t (i32.const 0) (ref.null func) (i32.const 1000)) (br $l))",
+            "(table $t 500 funcref)",
+            "(loop $l (table.fill $t (i32.const 0) (ref.null func) (i32.const 500)) (br $l))",
         ),
         ("cpu", "cpuMillis (100)"),
     ),
@@ -128,7 +128,12 @@ pub const ATTACKS: [Attack; 26] = [
     ),
     attack(
         "prints for ever",
-        ("", "(loop $l (call $print (local.get $text) (local.get $textn)) (br $l))"),
+        (
+            "",
+            "(local.set $idn (call $stdout))
+             (loop $l (call $write (local.get $idn) (local.get $text) (local.get $textn) (i32.const 64))
+               (br $l))",
+        ),
         ("cpu", "cpuMillis (100)"),
     ),
     attack(
