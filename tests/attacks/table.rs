@@ -161,7 +161,8 @@ pub const ATTACKS: [Attack; 26] = [
             "",
             "(local.set $idn (i32.const 8192))
              (loop $l
-               (i32.store (i32.add (local.get $idn) (i32.const 4)) (i32.const 100000))
+               (i32.store (local.get $idn) (i32.const 40000))
+               (i32.store (i32.add (local.get $idn) (i32.const 4)) (i32.const 80000))
                (local.set $idn (i32.add (local.get $idn) (i32.const 16)))
                (br_if $l (i32.lt_u (local.get $idn) (i32.const 24192))))
              (call $log (i32.const 2) (local.get $text) (local.get $textn)
