@@ -33,7 +33,8 @@ const BELOW: [(&str, &[&str]); 14] = [
     ("sessions", &["catalog", "storage", "error", "clock", "id", "timestamp", "seal"]),
     ("files", &["storage", "error", "clock", "id", "timestamp"]),
     ("delivery", &["sandbox", "clock", "id", "timestamp", "error"]),
-    ("sandbox", &["objects", "error", "id", "timestamp", "seal"]),
+    // A component's requests go out the way that webhooks go.
+    ("sandbox", &["objects", "net", "error", "id", "timestamp", "seal"]),
     ("storage", &[]),
     ("bus", &["storage", "id"]),
     ("objects", &["error"]),

@@ -23,18 +23,21 @@ mod run;
 mod scope;
 mod shape;
 mod signatures;
+mod site;
 mod stdio;
 mod world;
 
 pub use compile::{Compiled, this_program, worker};
+pub use egress::HttpCall;
 pub use guest::Facts;
 pub(crate) use imports::session::REPLY_BYTES;
 pub use inspect::{Inspection, inspect};
 pub use limits::{Limits, Pool};
 pub use receipt::{LogEntry, Outcome, Receipt};
 pub use run::{Ended, Event, Job};
-pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, State};
+pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, Secret, State};
 pub use shape::{FUNCTION_BYTES, FUNCTION_KNOTS, FUNCTION_LOCALS, FUNCTIONS, MODULES};
+pub use site::{Site, check_site};
 
 use crate::{
     error::{Error, Result},

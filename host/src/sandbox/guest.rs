@@ -1,6 +1,7 @@
 //! The host's side of one instance: what it is, what it may, what it has used.
 
 use super::{
+    egress::Egress,
     limiter::Limiter,
     limits::Limits,
     receipt::{LogEntry, Used},
@@ -34,7 +35,7 @@ pub struct Facts {
 pub(super) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    egress: super::egress::Closed,
+    pub(super) egress: Egress,
     pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
     pub(super) limits: Arc<Limits>,
@@ -95,7 +96,7 @@ impl Guest {
         Self {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            egress: super::egress::Closed,
+            egress: Egress::new(Arc::clone(&limits), Arc::clone(&scope)),
             table,
             limiter: Limiter::new(&limits),
             deadline: Instant::now() + limits.wall(),
@@ -121,6 +122,20 @@ impl Guest {
             return Err(Stop::Budget("hostCalls", self.limits.host_calls));
         }
         Ok(())
+    }
+
+    /// What happened on the way out meanwhile: lines for the log, and maybe the end.
+    pub(super) fn hear(&mut self) -> Result<(), Stop> {
+        let Some(news) = self.egress.news() else { return Ok(()) };
+        for line in news.lines {
+            self.warn(line);
+        }
+        news.over.map_or(Ok(()), Err)
+    }
+
+    /// A line of the platform's own in the guest's log.
+    pub(super) fn warn(&mut self, line: String) {
+        self.note("warn", line, vec![("from".into(), "platform".into())]);
     }
 
     /// CPU time so far, the present stretch included.

@@ -1,5 +1,6 @@
 //! What a guest may use, as the operator sets it.
 
+use super::site::check_site;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -149,6 +150,9 @@ impl Limits {
                     "{name} ({wished}) is above the pool's {slot} ({most}), which is set at start"
                 ));
             }
+        }
+        for site in &self.http_allow {
+            check_site(site).map_err(|why| format!("httpAllow: {site:?} {why}"))?;
         }
         if self.compile_memory_bytes < 256 * MIB {
             return Err(

@@ -110,12 +110,14 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     store
 }
 
-/// Keeps the time that is spent in guest code.
-#[expect(clippy::unnecessary_wraps, reason = "Wasmtime's signature of a call hook")]
+/// Keeps the time that is spent in guest code, and ends a guest whose requests used
+/// up a budget while it waited.
 fn account(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> Result<()> {
     let guest = store.data_mut();
     match hook {
-        CallHook::CallingWasm | CallHook::ReturningFromHost => {
+        CallHook::CallingWasm => guest.entered = Some(Instant::now()),
+        CallHook::ReturningFromHost => {
+            guest.hear()?;
             guest.entered = Some(Instant::now());
         }
         CallHook::ReturningFromWasm | CallHook::CallingHost => {
@@ -154,13 +156,16 @@ fn receipt(
     instantiated: Duration,
     wall: Duration,
 ) -> Receipt {
+    // What the guest did not live to hear is still told.
+    let _ = guest.hear();
+    let http = guest.egress.used();
     let (outcome, explanation, backtrace) = explain(end, &guest);
     let printed = guest.printed.take();
     if !printed.is_empty() {
         guest.note("info", printed, vec![("stream".into(), "stdio".into())]);
     }
     let peak = guest.limiter.peak_memory as u64;
-    let headroom = guest.used.headroom(&guest.limits, peak, wall);
+    let headroom = guest.used.headroom(&guest.limits, peak, wall, &http);
     let kept = outcome == Outcome::Ok && guest.state_changed;
     Receipt {
         outcome,
@@ -174,8 +179,9 @@ fn receipt(
         peak_memory_bytes: peak,
         host_calls: guest.used.host_calls,
         replies: guest.used.replies,
-        bytes_in: guest.used.read_bytes,
-        bytes_out: guest.used.reply_bytes + guest.used.write_bytes,
+        bytes_in: guest.used.read_bytes + http.bytes_in,
+        bytes_out: guest.used.reply_bytes + guest.used.write_bytes + http.bytes_out,
+        http: http.calls,
         headroom,
         backtrace,
         log: guest.log,

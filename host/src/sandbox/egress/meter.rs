@@ -1,0 +1,294 @@
+//! The books of one event's outbound HTTP: three budgets, what each call did, and
+//! lines for the log. Shared by all its calls, which run beside the guest.
+
+use super::failure::Failure;
+use crate::sandbox::{guest::Stop, limits::Limits};
+use serde::Serialize;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tokio::time::Sleep;
+use wasmtime_wasi_http::Error;
+
+/// Calls that a receipt tells one by one. The default budget is 50.
+const TOLD: usize = 100;
+
+/// The longest host a receipt repeats, in bytes: a name, a colon and a port.
+const HOST: usize = 260;
+
+/// Lines that wait for the guest's log, which is bounded itself.
+const LINES: usize = 100;
+
+/// The longest method a receipt repeats, in bytes; the standard's have seven.
+const METHOD: usize = 20;
+
+/// One request, as the receipt tells it. Its path, query, headers and body may hold
+/// what is nobody's business, so they are not in it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpCall {
+    pub method: String,
+    /// With the port where it is not the scheme's own.
+    pub host: String,
+    /// None when there was no answer.
+    pub status: Option<u16>,
+    /// A code that says what went wrong, be it in the middle of the answer.
+    pub error: Option<&'static str>,
+    /// From the request to the end of its answer, as far as it was read.
+    pub millis: u64,
+    /// Bodies only.
+    pub bytes_out: u64,
+    pub bytes_in: u64,
+}
+
+/// Why a call that nobody heard the end of has no status.
+const UNFINISHED: &str = "unfinished";
+
+/// What an event used of its budgets.
+#[derive(Default)]
+pub(in crate::sandbox) struct Used {
+    pub(in crate::sandbox) count: u64,
+    pub(in crate::sandbox) bytes_out: u64,
+    pub(in crate::sandbox) bytes_in: u64,
+    pub(in crate::sandbox) waited: Duration,
+    pub(in crate::sandbox) calls: Vec<HttpCall>,
+}
+
+/// What happened while nobody looked.
+pub(in crate::sandbox) struct News {
+    /// For the guest's log.
+    pub(in crate::sandbox) lines: Vec<String>,
+    /// A budget is used up.
+    pub(in crate::sandbox) over: Option<Stop>,
+}
+
+pub(super) struct Meter {
+    limits: Arc<Limits>,
+    books: Mutex<Books>,
+    news: AtomicBool,
+}
+
+#[derive(Default)]
+struct Books {
+    count: u64,
+    bytes_out: u64,
+    bytes_in: u64,
+    /// Calls that wait for the other side, and since when one of them does.
+    waiting: u32,
+    since: Option<Instant>,
+    waited: Duration,
+    over: Option<(&'static str, u64)>,
+    lines: Vec<String>,
+    told: Vec<(HttpCall, Instant)>,
+}
+
+impl Meter {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
+        Self { limits, books: Mutex::default(), news: AtomicBool::new(false) }
+    }
+
+    /// Writes down that a request is about to be made.
+    pub(super) fn begin<B>(meter: &Arc<Self>, request: &http::Request<B>) -> Call {
+        let (mut books, begun) = (meter.books(), Instant::now());
+        books.count += 1;
+        if books.count > meter.limits.http_calls {
+            meter.over(&mut books, "httpCalls", meter.limits.http_calls);
+        }
+        let number = books.told.len();
+        if number < TOLD {
+            // Credentials in front of the host stay out.
+            let authority = request.uri().authority().map_or("", |authority| authority.as_str());
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            let call = HttpCall {
+                method: request.method().as_str().chars().take(METHOD).collect(),
+                host: host.chars().take(HOST).collect(),
+                status: None,
+                error: Some(UNFINISHED),
+                millis: 0,
+                bytes_out: 0,
+                bytes_in: 0,
+            };
+            books.told.push((call, begun));
+        }
+        Call { meter: Arc::clone(meter), number }
+    }
+
+    /// None, at the cost of a glance, when nothing happened.
+    pub(super) fn news(&self) -> Option<News> {
+        if !self.news.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        let mut books = self.books();
+        let over = books.over.map(|(name, limit)| Stop::Budget(name, limit));
+        Some(News { lines: std::mem::take(&mut books.lines), over })
+    }
+
+    pub(super) fn used(&self) -> Used {
+        let books = self.books();
+        let as_told = |(call, begun): &(HttpCall, Instant)| {
+            let mut call = call.clone();
+            if call.error == Some(UNFINISHED) {
+                call.millis = millis(begun.elapsed());
+            }
+            call
+        };
+        Used {
+            count: books.count,
+            bytes_out: books.bytes_out,
+            bytes_in: books.bytes_in,
+            waited: books.waited(),
+            calls: books.told.iter().map(as_told).collect(),
+        }
+    }
+
+    fn over(&self, books: &mut Books, name: &'static str, limit: u64) {
+        books.over.get_or_insert((name, limit));
+        self.news.store(true, Ordering::Relaxed);
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    /// Time during which at least one call waited.
+    fn waited(&self) -> Duration {
+        self.waited + self.since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    fn tell(&mut self, number: usize, change: impl FnOnce(&mut HttpCall)) {
+        if let Some((call, begun)) = self.told.get_mut(number) {
+            call.millis = millis(begun.elapsed());
+            change(call);
+        }
+    }
+}
+
+/// One call's line in the books. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Call {
+    meter: Arc<Meter>,
+    number: usize,
+}
+
+impl Call {
+    /// May it be made at all?
+    pub(super) fn permitted(&self) -> Result<(), Failure> {
+        match self.meter.books().over {
+            Some(_) => Err(Failure::Budget),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn sent(&self, bytes: usize) -> Result<(), Failure> {
+        self.carried(bytes as u64, 0)
+    }
+
+    pub(super) fn received(&self, bytes: usize) -> Result<(), Failure> {
+        self.carried(0, bytes as u64)
+    }
+
+    fn carried(&self, bytes_out: u64, bytes_in: u64) -> Result<(), Failure> {
+        let mut books = self.meter.books();
+        books.bytes_out += bytes_out;
+        books.bytes_in += bytes_in;
+        books.tell(self.number, |call| {
+            call.bytes_out += bytes_out;
+            call.bytes_in += bytes_in;
+        });
+        let limit = self.meter.limits.http_bytes;
+        if books.bytes_out + books.bytes_in > limit {
+            self.meter.over(&mut books, "httpBytes", limit);
+            return Err(Failure::Budget);
+        }
+        Ok(())
+    }
+
+    pub(super) fn answered(&self, status: http::StatusCode) {
+        self.meter.books().tell(self.number, |call| {
+            call.status = Some(status.as_u16());
+            call.error = None;
+        });
+    }
+
+    /// The answer is there to its end.
+    pub(super) fn ended(&self) {
+        self.meter.books().tell(self.number, |_| ());
+    }
+
+    /// Writes down why there is no answer, or no more of it.
+    pub(super) fn failed(&self, failure: Failure) -> Error {
+        let mut books = self.meter.books();
+        // What is over broke off whatever else went on.
+        let failure = if books.over.is_some() { Failure::Budget } else { failure };
+        books.tell(self.number, |call| call.error = Some(failure.code()));
+        if let Some(line) = failure.line().filter(|_| books.lines.len() < LINES) {
+            books.lines.push(line);
+            self.meter.news.store(true, Ordering::Relaxed);
+        }
+        failure.into()
+    }
+
+    /// Begins to wait for the other side; ready when that took too long.
+    pub(super) fn wait(&self, limit: Duration) -> Wait {
+        let mut books = self.meter.books();
+        let budget = Duration::from_millis(self.meter.limits.http_millis);
+        let left = budget.saturating_sub(books.waited());
+        books.waiting += 1;
+        books.since.get_or_insert_with(Instant::now);
+        let (span, late) =
+            if left <= limit { (left, Late::Budget) } else { (limit, Late::Call) };
+        let sleep = Box::pin(tokio::time::sleep(span));
+        Wait { meter: Arc::clone(&self.meter), sleep, late }
+    }
+}
+
+/// What ran out first.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Late {
+    Budget,
+    Call,
+}
+
+/// A call that waits. Ends when it is dropped.
+pub(super) struct Wait {
+    meter: Arc<Meter>,
+    sleep: Pin<Box<Sleep>>,
+    late: Late,
+}
+
+impl Future for Wait {
+    type Output = Late;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Late> {
+        std::task::ready!(self.sleep.as_mut().poll(cx));
+        if let Late::Budget = self.late {
+            let meter = &self.meter;
+            meter.over(&mut meter.books(), "httpMillis", meter.limits.http_millis);
+        }
+        Poll::Ready(self.late)
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut books = self.meter.books();
+        books.waiting -= 1;
+        if books.waiting == 0 {
+            books.waited = books.waited();
+            books.since = None;
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
