@@ -9,6 +9,7 @@ mod bombs;
 mod catalogue;
 mod crash;
 mod delivery;
+mod egress;
 mod endurance;
 mod guests;
 mod harness;

@@ -77,7 +77,7 @@ fn bound(value: &str, secret: bool, sites: Option<Vec<String>>) -> Result<Vec<St
         return Err(Error::field("/sites", format!("must have at most {SITES} entries")));
     }
     if HeaderValue::from_str(value).is_err() {
-        let why = "is to stand in a header, so it must be printable ASCII on one line";
+        let why = "is to stand in a header, so it must have no line breaks or control characters";
         return Err(Error::field("/value", why));
     }
     let mut kept = Vec::new();

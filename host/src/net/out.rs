@@ -123,6 +123,7 @@ impl Unreached {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof => Some(Self::Terminated),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Some(Self::Protocol),
             _ => None,
         }
     }

@@ -74,9 +74,8 @@ impl Site {
         if host.ends_with('.') {
             return Err("must not end with a dot".into());
         }
-        // `https` to a name without a dot cannot have a certificate that anyone
-        // checked.
-        if !plain && !host.contains('.') {
+        // Nobody gives such a name a certificate; below it, see `parse`.
+        if !plain && !below && !host.contains('.') {
             return Err(format!("must be a public name; {host} is one of a private network"));
         }
         let port = url.port_or_known_default().filter(|port| *port != 0);

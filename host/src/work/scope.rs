@@ -8,8 +8,8 @@ use crate::{
     files::{self, NewFile, agent::Published},
     host::Host,
     id::{AgentId, ClaimId, CompanyId, EventId, NodeId, SessionId},
-    objects::Objects,
     net::Out,
+    objects::Objects,
     sandbox::{Answer, Denied, Draft, File, Message, Scope, Secret, Site, State},
     sessions::{
         lines, log,

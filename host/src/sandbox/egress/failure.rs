@@ -65,7 +65,9 @@ impl Failure {
             }
             Self::Unreached(host, why) => format!("no answer: {host} {}", why.why()),
             Self::Late(host) => {
-                format!("no answer: {host} took longer than hostCallMillis or the request's own limit")
+                format!(
+                    "no answer: {host} took longer than hostCallMillis or the request's own limit"
+                )
             }
             Self::Budget => return None,
         })
@@ -91,7 +93,9 @@ impl From<Failure> for Error {
                 Unreached::Protocol | Unreached::Body => Self::HttpProtocolError,
             },
             Failure::Late(_) => Self::HttpResponseTimeout,
-            Failure::Unavailable => Self::InternalError(Some("the secret cannot be read now".into())),
+            Failure::Unavailable => {
+                Self::InternalError(Some("the secret cannot be read now".into()))
+            }
             Failure::Budget => Self::InternalError(Some("a budget of the event is used up".into())),
         }
     }

@@ -110,7 +110,7 @@ impl Meter {
                 method: request.method().as_str().chars().take(METHOD).collect(),
                 host: host.chars().take(HOST).collect(),
                 status: None,
-                error: Some(UNFINISHED),
+                error: Some(books.over.map_or(UNFINISHED, |_| Failure::Budget.code())),
                 millis: 0,
                 bytes_out: 0,
                 bytes_in: 0,
@@ -244,8 +244,7 @@ impl Call {
         let left = budget.saturating_sub(books.waited());
         books.waiting += 1;
         books.since.get_or_insert_with(Instant::now);
-        let (span, late) =
-            if left <= limit { (left, Late::Budget) } else { (limit, Late::Call) };
+        let (span, late) = if left <= limit { (left, Late::Budget) } else { (limit, Late::Call) };
         let sleep = Box::pin(tokio::time::sleep(span));
         Wait { meter: Arc::clone(&self.meter), sleep, late }
     }

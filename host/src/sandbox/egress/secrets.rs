@@ -70,7 +70,9 @@ async fn usable(
         return refuse("it is bound to other sites than this one");
     }
     if HeaderValue::from_str(&secret.value).is_err() {
-        return refuse("its value cannot stand in a header: it is not printable ASCII on one line");
+        return refuse(
+            "its value cannot stand in a header: it has line breaks or control characters",
+        );
     }
     Ok(secret.value)
 }
