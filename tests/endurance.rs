@@ -41,6 +41,9 @@ fn events_beyond_the_limit_wait_for_their_turn() {
         let (fourth, _) = cleo.starts(&spinner).await;
         cleo.says(&first, "go").await;
         cleo.says(&fourth, "go").await;
+        while platform.host.sandbox.standing_in_all().running < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         cleo.says(&third, "hello").await;
         assert_eq!(events.reply().await, "echo: hello");
         let receipt = bea.receipts(&echo, &third, 3).await.remove(2);

@@ -92,5 +92,6 @@ async fn handle(platform: &Platform, (agent, component): &(AgentId, Arc<Componen
         scope: Arc::new(Nothing),
         limits: Arc::clone(platform.host.sandbox.limits()),
     };
-    platform.host.sandbox.handle(*agent, Arc::clone(component), job).await
+    let handled = platform.host.sandbox.handle(*agent, Arc::clone(component), job).await;
+    handled.expect("a place")
 }

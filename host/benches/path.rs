@@ -12,8 +12,9 @@ mod harness;
 
 use aiybiz_host::{
     clock::Clock,
+    config::Config,
     id::AgentId,
-    sandbox::{Author, Event, Facts, Job, Message, Nothing},
+    sandbox::{Author, Event, Facts, Job, Limits, Message, Nothing},
     storage::Db,
 };
 use harness::{Engine, Person, Place, Platform, guests, json, webhook::WebhookAgent};
@@ -84,40 +85,99 @@ fn show(name: &str, mut times: Vec<Duration>) -> Duration {
     p50
 }
 
-/// One event in a fresh instance: the sandbox with all its limits and its receipt,
-/// beside a bare loop over the same component.
+/// Events in fresh instances: the sandbox with all its limits and its receipt,
+/// beside a bare loop over the same component with the best settings known.
 async fn fresh_event() {
-    title("One event in a fresh instance (echo, 29 KB of Rust)");
-    let platform = Platform::start(Engine::Sqlite).await;
+    const EVENTS: u64 = 100_000;
+    title("Events in fresh instances (echo, 29 KB of Rust), on one and on two threads");
+    for (name, guest) in [("echo", guests::ECHO)] {
+        let mut bare_one = 0.0;
+        for threads in [1, 2] {
+            let loops = bare::Loop::new(guest, threads);
+            let bare = rate(EVENTS, async || bare::Loop::run(&loops, EVENTS)).await;
+            let sandboxed = sandboxed(guest, threads, EVENTS).await;
+            if threads == 1 {
+                bare_one = bare.cpu;
+            }
+            row(&format!("{name}, bare loop, {threads} threads"), &bare.to_string());
+            row(&format!("{name}, sandbox, {threads} threads"), &sandboxed.to_string());
+            row(
+                "CPU, as multiple of the bare loop on one",
+                &format!("{:.2}", sandboxed.cpu / bare_one),
+            );
+        }
+    }
+}
+
+/// How much was done in a second, and what it cost.
+struct Rate {
+    each: f64,
+    cpu: f64,
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:8.0} /s   {:6.1} µs CPU each", self.each, self.cpu)
+    }
+}
+
+async fn rate(events: u64, work: impl AsyncFnOnce()) -> Rate {
+    let (begun, cpu) = (Instant::now(), cpu_time());
+    work().await;
+    let (took, cpu) = (begun.elapsed(), cpu_time().saturating_sub(cpu));
+    Rate { each: events as f64 / took.as_secs_f64(), cpu: micros(cpu) / events as f64 }
+}
+
+/// So many events through a sandbox with so many threads, enough of them waiting
+/// that no thread is ever idle.
+async fn sandboxed(guest: &'static [u8], threads: usize, events: u64) -> Rate {
+    const AT_ONCE: u64 = 32;
+    let change = |config: &mut Config| config.guest_threads = threads;
+    let platform = Platform::configured(Engine::Sqlite, change).await;
     let sandbox = Arc::clone(&platform.host.sandbox);
-    let admitted = sandbox.admit(guests::ECHO.into()).await.expect("a compiler");
+    let admitted = sandbox.admit(guest.into()).await.expect("a compiler");
     let component = sandbox.load(&admitted.sha256, async { unreachable!() }).await.expect("ready");
-    let bare = bare::Loop::new();
-    let limits = sandbox.limits();
     let agent: AgentId = Clock::default().id();
-    for _ in 0..2 {
-        let floor = show("bare Wasmtime loop", timed(20_000, || bare.event()).await);
-        let whole = timed(20_000, || {
-            let job = Job {
-                event: Event::Message(Message {
-                    id: "m".into(),
-                    author: Author::Client,
-                    content: "hello".into(),
-                    created_at: Clock::default().now(),
-                }),
-                facts: Facts {
-                    session_id: "s".into(),
-                    started_at: Clock::default().now(),
-                    event_id: "e".into(),
-                    attempt: 1,
-                },
-                scope: Arc::new(Nothing),
-                limits: Arc::clone(limits),
-            };
-            sandbox.handle(agent, Arc::clone(&component), job)
-        });
-        let whole = show("the sandbox, limits and receipt on", whole.await);
-        row("ratio", &format!("{:.2}", whole.as_secs_f64() / floor.as_secs_f64()));
+    let one = move || {
+        let (sandbox, component) = (Arc::clone(&sandbox), Arc::clone(&component));
+        async move {
+            let job = job(sandbox.limits());
+            let receipt = sandbox.handle(agent, component, job).await.expect("a place");
+            assert_eq!(
+                receipt.outcome,
+                aiybiz_host::sandbox::Outcome::Ok,
+                "{}",
+                receipt.explanation
+            );
+        }
+    };
+    let all = async |each: u64| {
+        let stream = |_| {
+            let one = one.clone();
+            tokio::spawn(async move {
+                for _ in 0..each {
+                    one().await;
+                }
+            })
+        };
+        futures::future::join_all((0..AT_ONCE).map(stream)).await;
+    };
+    all(100).await;
+    rate(events, async || all(events / AT_ONCE).await).await
+}
+
+fn job(limits: &Arc<Limits>) -> Job {
+    let now = Clock::default().now();
+    Job {
+        event: Event::Message(Message {
+            id: "m".into(),
+            author: Author::Client,
+            content: "hello".into(),
+            created_at: now,
+        }),
+        facts: Facts { session_id: "s".into(), started_at: now, event_id: "e".into(), attempt: 1 },
+        scope: Arc::new(Nothing),
+        limits: Arc::clone(limits),
     }
 }
 
@@ -333,6 +393,7 @@ fn cpu_time() -> Duration {
 /// The floor for an event: Wasmtime with a tuned pool, no limits, no receipt.
 mod bare {
     use super::guests;
+    use aiybiz_host::sandbox::head_start;
     use wasmtime::{
         Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
         component::{
@@ -340,6 +401,7 @@ mod bare {
         },
     };
 
+    /// One thread's.
     pub struct Loop {
         engine: Engine,
         pre: InstancePre<()>,
@@ -408,16 +470,42 @@ mod bare {
     }
 
     impl Loop {
-        pub fn new() -> Self {
+        pub fn new(guest: &[u8], threads: usize) -> Vec<Self> {
+            (0..threads).map(|_| Self::one(guest)).collect()
+        }
+
+        /// So many events in all, each loop on a thread of its own.
+        pub fn run(loops: &[Self], events: u64) {
+            std::thread::scope(|scope| {
+                for one in loops {
+                    scope.spawn(|| {
+                        let runtime = tokio::runtime::Builder::new_current_thread();
+                        let runtime = { runtime }.build().expect("a runtime");
+                        runtime.block_on(async {
+                            for _ in 0..events / loops.len() as u64 {
+                                one.event().await;
+                            }
+                        });
+                    });
+                }
+            });
+        }
+
+        fn one(guest: &[u8]) -> Self {
             let mut pool = PoolingAllocationConfig::default();
             pool.linear_memory_keep_resident(1 << 20)
                 .table_keep_resident(64 << 10)
                 .async_stack_keep_resident(64 << 10)
                 .pagemap_scan(Enabled::Auto);
             let mut config = Config::new();
-            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+            config
+                .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+                .async_stack_zeroing(true)
+                .async_stack_size(1 << 20)
+                .max_wasm_stack(512 << 10)
+                .concurrency_support(false);
             let engine = Engine::new(&config).expect("an engine");
-            let bytes = guests::component(guests::ECHO);
+            let bytes = head_start(&guests::component(guest), u64::MAX);
             let component = Component::from_binary(&engine, &bytes).expect("a component");
             let mut linker: Linker<()> = Linker::new(&engine);
             linker.define_unknown_imports_as_traps(&component).expect("imports");
@@ -433,7 +521,7 @@ mod bare {
             Self { engine, pre, handler: handler.expect("an agent") }
         }
 
-        pub async fn event(&self) {
+        async fn event(&self) {
             let message = Message {
                 id: "m".into(),
                 author: Author::Client,

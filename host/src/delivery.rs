@@ -45,6 +45,8 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Delivered,
+    /// There was no place for it yet: it was not tried.
+    Busy,
     /// The agent may take it later: time-out, 5xx, "not now".
     Later(Failure),
     /// It would go the same way again: a trap, "never".

@@ -6,18 +6,20 @@
 //! what its `Scope` offers and nothing else ([`Sandbox::handle`]), and always
 //! leaves a [`Receipt`].
 //!
-//! Guests run on threads of their own, so that a busy one never delays an answer
-//! to a client.
+//! Guests run on threads of their own (`threads`), so that a busy one never delays
+//! an answer to a client, and hardly another guest.
 
 mod artifact;
 mod compile;
 mod egress;
 mod engine;
 mod guest;
+mod headstart;
 mod imports;
 mod inspect;
 mod limiter;
 mod limits;
+mod meter;
 mod receipt;
 mod run;
 mod scope;
@@ -25,11 +27,14 @@ mod shape;
 mod signatures;
 mod site;
 mod stdio;
+mod threads;
+mod turnstile;
 mod world;
 
 pub use compile::{Compiled, this_program, worker};
 pub use egress::HttpCall;
 pub use guest::Facts;
+pub use headstart::head_start;
 pub(crate) use imports::session::REPLY_BYTES;
 pub use inspect::{Inspection, inspect};
 pub use limits::{Limits, Pool};
@@ -38,6 +43,7 @@ pub use run::{Ended, Event, Job};
 pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, Secret, State};
 pub use shape::{FUNCTION_BYTES, FUNCTION_KNOTS, FUNCTION_LOCALS, FUNCTIONS, MODULES};
 pub use site::{Site, check_site};
+pub use turnstile::{Full, Standing};
 
 use crate::{
     error::{Error, Result},
@@ -49,19 +55,23 @@ use artifact::Artifacts;
 use bytes::Bytes;
 use compile::Judgement;
 use dashmap::DashMap;
+use futures::FutureExt;
 use guest::Guest;
+use meter::Meter;
 use sha2::{Digest, Sha256};
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
-use tokio::{runtime::Runtime, sync::Semaphore};
-use tokio_util::task::AbortOnDropHandle;
+use threads::{Begin, Threads, seat};
+use tokio::{runtime::Handle, sync::Semaphore};
+use turnstile::Turnstile;
 use wasmtime::{Engine, component::Linker};
 use world::{Agent, AgentPre};
 
@@ -86,8 +96,9 @@ pub struct Config {
 }
 
 pub struct Sandbox {
-    engine: Engine,
-    linker: Arc<Linker<Guest>>,
+    /// One for each seat of `threads`.
+    engines: Arc<Vec<Engine>>,
+    linkers: Arc<Vec<Linker<Guest>>>,
     limits: Arc<Limits>,
     worker: PathBuf,
     artifacts: Arc<Artifacts>,
@@ -95,17 +106,15 @@ pub struct Sandbox {
     uses: AtomicU64,
     compiles: Semaphore,
     trials: Semaphore,
-    total: Semaphore,
-    per_agent: DashMap<AgentId, Arc<Semaphore>>,
-    /// None only while the sandbox is being dropped.
-    guests: Mutex<Option<Runtime>>,
-    handle: tokio::runtime::Handle,
+    turnstile: Turnstile,
+    threads: Threads,
 }
 
 /// A component that is ready to be instantiated.
 pub struct Component {
     pub sha256: String,
-    pre: AgentPre<Guest>,
+    /// One for each engine.
+    pres: Vec<AgentPre<Guest>>,
     used: AtomicU64,
 }
 
@@ -117,30 +126,24 @@ pub struct Admission {
 }
 
 impl Sandbox {
-    /// Blocks while the pool is reserved; call it at start.
+    /// Blocks while the pool is reserved; call it at start, inside a runtime, whose
+    /// clock and sockets guests use.
     pub fn open(config: Config) -> Result<Self> {
-        let engine = engine::serving(&config.pool).map_err(internal)?;
-        let linker = Arc::new(linker(&engine).map_err(internal)?);
-        let guests = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.threads.max(1))
-            .thread_name("guest")
-            .enable_all()
-            .build()?;
-        let total = usize::try_from(config.limits.concurrent_events_total).unwrap_or(usize::MAX);
+        let threads = Threads::start(config.threads.max(1), &Handle::current())?;
+        let engines = engine::serving(&config.pool, threads.seats()).map_err(internal)?;
+        let linkers = engines.iter().map(linker).collect::<wasmtime::Result<Vec<_>>>();
         Ok(Self {
             artifacts: Arc::new(Artifacts::open(config.folder, config.key)?),
-            linker,
-            engine,
+            linkers: Arc::new(linkers.map_err(internal)?),
+            engines: Arc::new(engines),
             worker: config.worker,
             ready: DashMap::new(),
             uses: AtomicU64::new(0),
             compiles: Semaphore::new(COMPILES),
             trials: Semaphore::new(engine::TRIALS as usize),
-            total: Semaphore::new(total.min(Semaphore::MAX_PERMITS)),
-            per_agent: DashMap::new(),
+            turnstile: Turnstile::default(),
+            threads,
             limits: Arc::new(config.limits),
-            handle: guests.handle().clone(),
-            guests: Mutex::new(Some(guests)),
         })
     }
 
@@ -184,34 +187,39 @@ impl Sandbox {
 
     /// Handles one event: waits for a place, runs a fresh instance, tells how it
     /// went. When the caller is dropped, so is the guest.
-    pub async fn handle(&self, agent: AgentId, component: Arc<Component>, job: Job) -> Receipt {
+    pub async fn handle(
+        &self,
+        agent: AgentId,
+        component: Arc<Component>,
+        job: Job,
+    ) -> Result<Receipt, Full> {
         let queued = Instant::now();
-        let places = Arc::clone(
-            self.per_agent
-                .entry(agent)
-                .or_insert_with(|| {
-                    let places =
-                        usize::try_from(self.limits.concurrent_events).unwrap_or(usize::MAX);
-                    Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
-                })
-                .value(),
-        );
-        // Neither is ever closed, so both give a permit in the end.
-        let _own = places.acquire().await;
-        let _total = self.total.acquire().await;
+        let place = self.turnstile.enter(agent, &job.limits).await?;
         let waited = queued.elapsed();
-        let engine = self.engine.clone();
         let (limits, facts) = (Arc::clone(&job.limits), job.facts.clone());
-        let sha256 = component.sha256.clone();
-        let guest = self
-            .handle
-            .spawn(async move { run::run(&engine, &component.pre, &component.sha256, job).await });
-        let mut receipt = match AbortOnDropHandle::new(guest).await {
+        let (engines, meter) = (Arc::clone(&self.engines), Arc::<Meter>::default());
+        let (sha256, counted) = (component.sha256.clone(), Arc::clone(&meter));
+        let event = self.threads.spawn(Begin::Anywhere, meter, async move {
+            let _place = place;
+            let (engine, pre) = (&engines[seat()], &component.pres[seat()]);
+            run::run(engine, pre, &component.sha256, job, counted).await
+        });
+        let mut receipt = match AssertUnwindSafe(event).catch_unwind().await {
             Ok(receipt) => receipt,
-            Err(error) => run::lost(limits, facts, &sha256, &error.to_string()),
+            Err(_) => run::lost(limits, facts, &sha256),
         };
         receipt.queue_micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        receipt
+        Ok(receipt)
+    }
+
+    /// How this agent's events stand in this process.
+    pub fn standing(&self, agent: AgentId) -> Standing {
+        self.turnstile.standing(agent)
+    }
+
+    /// How all events stand in this process.
+    pub fn standing_in_all(&self) -> Standing {
+        self.turnstile.in_all()
     }
 
     /// Judges an upload and keeps the artifact, if there is one.
@@ -221,7 +229,7 @@ impl Sandbox {
         let _gone = RemoveOnDrop(&draft);
         let judged = compile::judge(&self.worker, &self.limits, upload, &draft).await?;
         if judged.compiled.is_some() {
-            let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engine.clone());
+            let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engines[0].clone());
             let (name, path) = (sha256.to_owned(), draft.clone());
             let kept = tokio::task::spawn_blocking(move || artifacts.keep(&engine, &name, &path));
             kept.await.map_err(Error::internal)??;
@@ -238,10 +246,14 @@ impl Sandbox {
         })?;
         let component = component.ok_or("it does not load")?;
         let _turn = self.trials.acquire().await;
-        let (engine, job) = (self.engine.clone(), trial(&self.limits));
-        let trial =
-            self.handle.spawn(async move { run::instantiate(&engine, &component.pre, job).await });
-        let tried = trial.await.map_err(|error| error.to_string())?;
+        let (engines, job) = (Arc::clone(&self.engines), trial(&self.limits));
+        let meter = Arc::<Meter>::default();
+        let counted = Arc::clone(&meter);
+        let trial = self.threads.spawn(Begin::Slow, meter, async move {
+            run::instantiate(&engines[seat()], &component.pres[seat()], job, counted).await
+        });
+        let tried = AssertUnwindSafe(trial).catch_unwind().await;
+        let tried = tried.map_err(|_| "the platform failed to try it".to_owned())?;
         tried.map_err(|error| format!("cannot be instantiated: {:#}", error.root_cause()))
     }
 
@@ -253,16 +265,19 @@ impl Sandbox {
             return Ok(Some(Arc::clone(&component)));
         }
         // Reading some 40 MB and linking: not for a thread that serves requests.
-        let (artifacts, linker) = (Arc::clone(&self.artifacts), Arc::clone(&self.linker));
-        let (engine, name) = (self.engine.clone(), sha256.to_owned());
+        let (artifacts, linkers) = (Arc::clone(&self.artifacts), Arc::clone(&self.linkers));
+        let (engines, name) = (Arc::clone(&self.engines), sha256.to_owned());
         let loading = tokio::task::spawn_blocking(move || {
-            let component = artifacts.load(&engine, &name)?;
-            Some(linker.instantiate_pre(&component).and_then(AgentPre::new))
+            let load = |(engine, linker): (&Engine, &Linker<Guest>)| {
+                let component = artifacts.load(engine, &name)?;
+                Some(linker.instantiate_pre(&component).and_then(AgentPre::new))
+            };
+            engines.iter().zip(linkers.iter()).map(load).collect::<Option<Vec<_>>>()
         });
-        let Some(pre) = loading.await.map_err(Error::internal)? else { return Ok(None) };
-        let pre = pre.map_err(internal)?;
+        let Some(pres) = loading.await.map_err(Error::internal)? else { return Ok(None) };
+        let pres = pres.into_iter().collect::<wasmtime::Result<Vec<_>>>().map_err(internal)?;
         let used = AtomicU64::new(now);
-        let component = Arc::new(Component { sha256: sha256.to_owned(), pre, used });
+        let component = Arc::new(Component { sha256: sha256.to_owned(), pres, used });
         self.make_room();
         self.ready.insert(sha256.to_owned(), Arc::clone(&component));
         Ok(Some(component))
@@ -276,16 +291,6 @@ impl Sandbox {
         let oldest = self.ready.iter().min_by_key(|entry| entry.used.load(Ordering::Relaxed));
         if let Some(sha256) = oldest.map(|entry| entry.key().clone()) {
             self.ready.remove(&sha256);
-        }
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        let guests = self.guests.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(guests) = guests {
-            // A guest's thread may be inside a guest; nobody waits for it.
-            guests.shutdown_background();
         }
     }
 }

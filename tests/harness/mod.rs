@@ -121,9 +121,14 @@ impl Platform {
 
     /// With other limits than the defaults.
     pub async fn start_with(engine: Engine, change: impl FnOnce(&mut Limits)) -> Self {
+        Self::configured(engine, |config| change(&mut config.limits)).await
+    }
+
+    /// With other settings than the defaults.
+    pub async fn configured(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
         let place = Place::new(engine).await;
         let mut config = Config::load(place.flags()).expect("sensible settings");
-        change(&mut config.limits);
+        change(&mut config);
         Self::open(place, config).await
     }
 

@@ -1,7 +1,7 @@
 //! Delivery into the sandbox.
 
 use super::{Delivery, Failure, Parcel, Report, Verdict, What};
-use crate::sandbox::{Component, Ended, Event, Facts, Job, Outcome, Receipt, Sandbox};
+use crate::sandbox::{Component, Ended, Event, Facts, Full, Job, Outcome, Receipt, Sandbox};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -28,8 +28,10 @@ impl Delivery for ToComponent {
             scope: parcel.scope,
             limits: Arc::clone(self.sandbox.limits()),
         };
-        let receipt = self.sandbox.handle(parcel.agent, Arc::clone(&self.component), job).await;
-        Report { verdict: verdict(&receipt), receipt: Some(receipt) }
+        match self.sandbox.handle(parcel.agent, Arc::clone(&self.component), job).await {
+            Ok(receipt) => Report { verdict: verdict(&receipt), receipt: Some(receipt) },
+            Err(Full) => Report { verdict: Verdict::Busy, receipt: None },
+        }
     }
 }
 

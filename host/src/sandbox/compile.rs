@@ -11,6 +11,7 @@
 
 use super::{
     engine,
+    headstart::head_start,
     inspect::{Inspection, inspect},
     limits::Limits,
 };
@@ -160,8 +161,9 @@ pub fn worker(limits: &str) -> Result<(), String> {
     let judging = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
         let mut inspection = inspect(&upload, &limits);
         if inspection.problems.is_empty() {
-            let compiled = engine::compiling()
-                .and_then(|engine| engine.precompile_component(&inspection.component));
+            let component = head_start(&inspection.component, limits.memory_bytes);
+            let compiled =
+                engine::compiling().and_then(|engine| engine.precompile_component(&component));
             match compiled {
                 Ok(artifact) => std::io::stdout().write_all(&artifact)?,
                 Err(error) => inspection.refuse("body", short(&format!("{error:#}"))),

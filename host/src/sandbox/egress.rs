@@ -9,19 +9,19 @@
 //! is decompressed, so a small answer cannot become a large one on the way.
 
 mod body;
+mod books;
 mod failure;
-mod meter;
 mod secrets;
 
-pub use meter::HttpCall;
-pub(super) use meter::{News, Used};
+pub use books::HttpCall;
+pub(super) use books::Used;
 
-use super::{limits::Limits, scope::Scope, site::Site};
+use super::{guest::Stop, limits::Limits, scope::Scope, site::Site};
 use body::{Incoming, Outgoing};
+use books::{Books, Call, Late};
 use failure::Failure;
 use http::{HeaderName, Method};
 use http_body_util::BodyExt;
-use meter::{Call, Late, Meter};
 use std::{future::Future, sync::Arc, time::Duration};
 use url::Url;
 use wasmtime_wasi_http::{
@@ -37,22 +37,28 @@ type Transfer = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// One event's way out.
 pub(super) struct Egress {
-    meter: Arc<Meter>,
+    books: Arc<Books>,
     limits: Arc<Limits>,
     scope: Arc<dyn Scope>,
 }
 
 impl Egress {
     pub(super) fn new(limits: Arc<Limits>, scope: Arc<dyn Scope>) -> Self {
-        Self { meter: Arc::new(Meter::new(Arc::clone(&limits))), limits, scope }
+        Self { books: Arc::new(Books::new(Arc::clone(&limits))), limits, scope }
     }
 
-    pub(super) fn news(&self) -> Option<News> {
-        self.meter.news()
+    /// Lines for the guest's log since the last call, and whether it is over.
+    pub(super) fn news(&self) -> Option<(Vec<String>, Option<Stop>)> {
+        self.books.news()
+    }
+
+    /// The budget that is used up.
+    pub(super) fn over(&self) -> Option<Stop> {
+        self.books.over()
     }
 
     pub(super) fn used(&self) -> Used {
-        self.meter.used()
+        self.books.used()
     }
 }
 
@@ -78,7 +84,7 @@ impl WasiHttpHooks for Egress {
         options: Option<RequestOptions>,
         _: Transfer,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Transfer)>> + Send> {
-        let call = Meter::begin(&self.meter, &request);
+        let call = Books::begin(&self.books, &request);
         let (limits, scope) = (Arc::clone(&self.limits), Arc::clone(&self.scope));
         Box::new(async move {
             let exchange = Exchange { limits, scope, options: options.unwrap_or_default() };

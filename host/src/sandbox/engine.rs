@@ -1,9 +1,10 @@
-//! The Wasmtime engine: which WebAssembly is accepted, how it is compiled, where
+//! The Wasmtime engines: which WebAssembly is accepted, how it is compiled, where
 //! instances live, and the tick that takes the processor away from a busy guest.
 //!
-//! One engine serves; another, with the same code-relevant settings and without a
-//! pool, compiles in the child process. An artifact fits the serving engine when
-//! their compatibility hashes agree, which Wasmtime checks on loading.
+//! Each seat for guests has an engine: what two threads share in one, they wait
+//! for. Another, with the same code-relevant settings and without a pool, compiles
+//! in the child process. An artifact fits the serving engines when their
+//! compatibility hashes agree, which Wasmtime checks on loading.
 
 use super::{
     limiter::{INSTANCES, MEMORIES, TABLES},
@@ -11,29 +12,44 @@ use super::{
 };
 use std::{num::NonZeroUsize, time::Duration};
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Result,
-    WasmBacktraceDetails,
+    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig, Result, WasmBacktraceDetails,
 };
 
 /// How often a busy guest is interrupted to let others have a turn and to look at
 /// its budget. Half of it is the mean error of the CPU limit.
-pub(super) const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(1);
 
 /// Uploads that are tried out at once, beside the events.
 pub(super) const TRIALS: u32 = 4;
 
 /// Kept mapped per slot after an instance is gone, so that the next one need not
 /// fault it in again; small guests fit wholly.
-const KEEP_RESIDENT: usize = 512 << 10;
+const KEEP_RESIDENT: usize = 1 << 20;
 
-/// For the process that serves: compiles nothing, takes instances from a pool.
-pub(super) fn serving(slots: &Pool) -> Result<Engine> {
-    let mut config = code();
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
-    config.async_stack_zeroing(true);
-    let engine = Engine::new(&config)?;
-    tick(&engine);
-    Ok(engine)
+/// The native stack of a guest: what its own calls may use, and with what the host's
+/// imports need on top of that, with room to spare: a host call that ran out of it would
+/// abort the process.
+const WASM_STACK: usize = 512 << 10;
+const STACK: usize = 1 << 20;
+
+/// Of the stack, what is zeroed after each guest and kept; small guests and the
+/// imports they call stay within it. The rest is given back.
+const STACK_KEPT: usize = 64 << 10;
+
+/// For the process that serves: compiles nothing, takes instances from a pool. One
+/// for each of `seats`, which share what the pool may hold.
+pub(super) fn serving(slots: &Pool, seats: usize) -> Result<Vec<Engine>> {
+    let each = slots.instances.div_ceil(seats.max(1) as u64);
+    let engine = || {
+        let mut config = code();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots, each)));
+        config.async_stack_zeroing(true);
+        Engine::new(&config)
+    };
+    let engines = (0..seats).map(|_| engine()).collect::<Result<Vec<_>>>()?;
+    tick(&engines);
+    Ok(engines)
 }
 
 /// For the child process that compiles one upload.
@@ -50,6 +66,9 @@ fn code() -> Config {
     config
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
+        .concurrency_support(false)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(STACK)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20))
         .native_unwind_info(false)
@@ -67,8 +86,8 @@ fn code() -> Config {
     config
 }
 
-fn pool(slots: &Pool) -> PoolingAllocationConfig {
-    let total = u32::try_from(slots.instances).unwrap_or(u32::MAX).saturating_add(TRIALS);
+fn pool(slots: &Pool, instances: u64) -> PoolingAllocationConfig {
+    let total = u32::try_from(instances).unwrap_or(u32::MAX).saturating_add(TRIALS);
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(total)
         // Enough for guests that each take all they may: none starves another.
@@ -87,7 +106,7 @@ fn pool(slots: &Pool) -> PoolingAllocationConfig {
         .max_core_instance_size(4 << 20)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(64 << 10)
-        .async_stack_keep_resident(64 << 10)
+        .async_stack_keep_resident(STACK_KEPT)
         .max_unused_warm_slots(total)
         // With the scan, a dirty page that was swapped out is not reset; a process
         // that may be swapped must live without it.
@@ -100,15 +119,17 @@ fn swappable() -> bool {
     std::fs::read_to_string("/proc/swaps").is_ok_and(|table| table.lines().count() > 1)
 }
 
-/// Advances the epoch from a thread of its own (a timer of the async runtime
-/// starves when guests are busy) until the engine is gone.
-fn tick(engine: &Engine) {
-    let engine = engine.weak();
+/// Advances the epochs from a thread of its own (a timer of the async runtime
+/// starves when guests are busy) until the engines are gone.
+fn tick(engines: &[Engine]) {
+    let engines: Vec<_> = engines.iter().map(Engine::weak).collect();
     let name = "epoch".to_owned();
     let spawned = std::thread::Builder::new().name(name).spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
+        loop {
+            let living = engines.iter().filter_map(EngineWeak::upgrade);
+            if living.map(|engine| engine.increment_epoch()).count() == 0 {
+                return;
+            }
             std::thread::sleep(TICK);
         }
     });

@@ -4,6 +4,7 @@ use super::{
     egress::Egress,
     limiter::Limiter,
     limits::Limits,
+    meter::Meter,
     receipt::{LogEntry, Used},
     scope::{Answer, Denied, Scope, State},
     stdio::Printed,
@@ -52,8 +53,7 @@ pub(super) struct Guest {
     pub(super) state: Option<State>,
     pub(super) state_changed: bool,
     pub(super) deadline: Instant,
-    /// When the guest was last entered; none while the host works.
-    pub(super) entered: Option<Instant>,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// Why the host ends an event. Travels through Wasmtime as a trap.
@@ -80,7 +80,12 @@ impl fmt::Display for Stop {
 impl std::error::Error for Stop {}
 
 impl Guest {
-    pub(super) fn new(limits: Arc<Limits>, facts: Facts, scope: Arc<dyn Scope>) -> Self {
+    pub(super) fn new(
+        limits: Arc<Limits>,
+        facts: Facts,
+        scope: Arc<dyn Scope>,
+        meter: Arc<Meter>,
+    ) -> Self {
         let printed = Printed::new(usize::try_from(limits.log_bytes).unwrap_or(usize::MAX));
         let mut wasi = WasiCtx::builder();
         // No arguments, environment, standard input, directories or network.
@@ -110,12 +115,14 @@ impl Guest {
             printed,
             state: None,
             state_changed: false,
-            entered: None,
+            meter,
         }
     }
 
-    /// Counts a call to the host and stops the guest when it has made too many.
+    /// Counts a call to the host and stops the guest when it has made too many, or
+    /// its requests have used up a budget.
     pub(super) fn call(&mut self, name: &'static str) -> Result<(), Stop> {
+        self.hear()?;
         *self.used.host_calls.entry(name).or_default() += 1;
         self.used.total_calls += 1;
         if self.used.total_calls > self.limits.host_calls {
@@ -126,21 +133,16 @@ impl Guest {
 
     /// What happened on the way out meanwhile: lines for the log, and maybe the end.
     pub(super) fn hear(&mut self) -> Result<(), Stop> {
-        let Some(news) = self.egress.news() else { return Ok(()) };
-        for line in news.lines {
+        let Some((lines, over)) = self.egress.news() else { return Ok(()) };
+        for line in lines {
             self.warn(line);
         }
-        news.over.map_or(Ok(()), Err)
+        over.map_or(Ok(()), Err)
     }
 
     /// A line of the platform's own in the guest's log.
     pub(super) fn warn(&mut self, line: String) {
         self.note("warn", line, vec![("from".into(), "platform".into())]);
-    }
-
-    /// CPU time so far, the present stretch included.
-    pub(super) fn cpu(&self) -> Duration {
-        self.used.cpu + self.entered.map(|at| at.elapsed()).unwrap_or_default()
     }
 }
 

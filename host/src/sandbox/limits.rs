@@ -70,6 +70,9 @@ pub struct Limits {
     pub warm_instances: u64,
     /// Events of one agent that run at once.
     pub concurrent_events: u64,
+    /// Events of one agent that wait in memory for a place; the rest wait in the
+    /// database.
+    pub queued_events: u64,
     /// Events of all agents that run at once.
     pub concurrent_events_total: u64,
     /// An uploaded file.
@@ -103,6 +106,7 @@ impl Default for Limits {
             http_allow: Vec::new(),
             warm_instances: 32,
             concurrent_events: 64,
+            queued_events: 256,
             concurrent_events_total: 128,
             component_bytes: 32 * MIB,
             compile_millis: 60_000,

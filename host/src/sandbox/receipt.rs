@@ -94,7 +94,6 @@ pub struct Receipt {
 pub(super) struct Used {
     pub(super) host_calls: BTreeMap<&'static str, u64>,
     pub(super) total_calls: u64,
-    pub(super) cpu: Duration,
     pub(super) replies: u64,
     pub(super) reply_bytes: u64,
     pub(super) read_bytes: u64,
@@ -108,13 +107,14 @@ impl Used {
         &self,
         limits: &Limits,
         peak_memory: u64,
+        cpu: Duration,
         wall: Duration,
         http: &egress::Used,
     ) -> BTreeMap<&'static str, u64> {
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         [
             ("memoryBytes", peak_memory, limits.memory_bytes),
-            ("cpuMillis", millis(self.cpu), limits.cpu_millis),
+            ("cpuMillis", millis(cpu), limits.cpu_millis),
             ("wallMillis", millis(wall), limits.wall_millis),
             ("hostCalls", self.total_calls, limits.host_calls),
             ("replies", self.replies, limits.replies),

@@ -1,15 +1,16 @@
 //! One event in one fresh instance: set up, three clocks, and what a trap means.
 //!
-//! The clocks: a CPU budget, looked at on every epoch tick and kept by call hooks
-//! (time in the host is not the guest's); a time limit around the whole, since an
-//! epoch does not wake a guest that waits for the host; and one around each call
-//! to the host (`guest::within`). A store that ran out of time is dropped, never
-//! entered again.
+//! The clocks: a CPU budget, looked at on every epoch tick, kept by the thread's own
+//! clock (`meter`; waiting is free); a time limit around the whole, since an epoch
+//! does not wake a guest that waits for the host; and one around each call to the
+//! host (`guest::within`). A store that ran out of time is dropped, never entered
+//! again.
 
 use super::world::aiybiz::agent::types::{EndReason, Failure};
 use super::{
     guest::{Facts, Guest, Stop},
     limits::Limits,
+    meter::Meter,
     receipt::{EXPLANATION, FRAME, Outcome, Receipt, plain},
     scope::{Message, Scope},
     world::{Agent, AgentPre, exports::aiybiz::agent::handler::Guest as Handler},
@@ -21,8 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 use wasmtime::{
-    CallHook, Engine, Result, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace,
-    component::ResourceTableError,
+    Engine, Result, Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTableError,
 };
 
 /// What the guest is told.
@@ -58,10 +58,16 @@ enum End {
 }
 
 /// Runs the event to its end. Never fails: whatever happens is in the receipt.
-pub(super) async fn run(engine: &Engine, pre: &AgentPre<Guest>, sha256: &str, job: Job) -> Receipt {
+pub(super) async fn run(
+    engine: &Engine,
+    pre: &AgentPre<Guest>,
+    sha256: &str,
+    job: Job,
+    meter: Arc<Meter>,
+) -> Receipt {
     let begun = Instant::now();
     let limits = Arc::clone(&job.limits);
-    let mut store = store(engine, Guest::new(Arc::clone(&limits), job.facts, job.scope));
+    let mut store = store(engine, Guest::new(Arc::clone(&limits), job.facts, job.scope, meter));
     let mut instantiated = Duration::ZERO;
     let work = async {
         let agent = pre.instantiate_async(&mut store).await?;
@@ -82,9 +88,14 @@ pub(super) async fn run(engine: &Engine, pre: &AgentPre<Guest>, sha256: &str, jo
 }
 
 /// Only instantiates, for the trial of an upload.
-pub(super) async fn instantiate(engine: &Engine, pre: &AgentPre<Guest>, job: Job) -> Result<()> {
+pub(super) async fn instantiate(
+    engine: &Engine,
+    pre: &AgentPre<Guest>,
+    job: Job,
+    meter: Arc<Meter>,
+) -> Result<()> {
     let wall = job.limits.wall();
-    let mut store = store(engine, Guest::new(job.limits, job.facts, job.scope));
+    let mut store = store(engine, Guest::new(job.limits, job.facts, job.scope, meter));
     match tokio::time::timeout(wall, pre.instantiate_async(&mut store)).await {
         Ok(agent) => agent.map(drop),
         Err(_) => Err(wasmtime::format_err!("it was not ready after {wall:?}")),
@@ -99,34 +110,15 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(bytes);
     store.set_max_component_handles(handles);
-    store.call_hook(account);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |store| {
-        if store.data().cpu() > budget {
+    store.epoch_deadline_callback(move |mut store| {
+        store.data_mut().hear()?;
+        if store.data().meter.so_far() > budget {
             return Err(Stop::Cpu.into());
         }
         Ok(UpdateDeadline::Yield(1))
     });
     store
-}
-
-/// Keeps the time that is spent in guest code, and ends a guest whose requests used
-/// up a budget while it waited.
-fn account(mut store: StoreContextMut<'_, Guest>, hook: CallHook) -> Result<()> {
-    let guest = store.data_mut();
-    match hook {
-        CallHook::CallingWasm => guest.entered = Some(Instant::now()),
-        CallHook::ReturningFromHost => {
-            guest.hear()?;
-            guest.entered = Some(Instant::now());
-        }
-        CallHook::ReturningFromWasm | CallHook::CallingHost => {
-            if let Some(entered) = guest.entered.take() {
-                guest.used.cpu += entered.elapsed();
-            }
-        }
-    }
-    Ok(())
 }
 
 async fn deliver(
@@ -156,16 +148,16 @@ fn receipt(
     instantiated: Duration,
     wall: Duration,
 ) -> Receipt {
-    // What the guest did not live to hear is still told.
+    // What the guest did not come to hear is still told; `explain` sees to the rest.
     let _ = guest.hear();
-    let http = guest.egress.used();
     let (outcome, explanation, backtrace) = explain(end, &guest);
     let printed = guest.printed.take();
     if !printed.is_empty() {
         guest.note("info", printed, vec![("stream".into(), "stdio".into())]);
     }
     let peak = guest.limiter.peak_memory as u64;
-    let headroom = guest.used.headroom(&guest.limits, peak, wall, &http);
+    let http = guest.egress.used();
+    let headroom = guest.used.headroom(&guest.limits, peak, guest.meter.so_far(), wall, &http);
     let kept = outcome == Outcome::Ok && guest.state_changed;
     Receipt {
         outcome,
@@ -174,7 +166,7 @@ fn receipt(
         sha256: sha256.to_owned(),
         queue_micros: 0,
         instantiate_micros: micros(instantiated),
-        cpu_micros: micros(guest.cpu()),
+        cpu_micros: micros(guest.meter.so_far()),
         wall_micros: micros(wall),
         peak_memory_bytes: peak,
         host_calls: guest.used.host_calls,
@@ -192,6 +184,10 @@ fn receipt(
 /// What happened, in a word and in a sentence, and where.
 fn explain(end: &End, guest: &Guest) -> (Outcome, String, Vec<String>) {
     let (outcome, sentence) = match end {
+        // It may come to its end before it is stopped.
+        End::Returned(_) if let Some(stop) = guest.egress.over() => {
+            return explain_trap(&stop.into(), guest);
+        }
         End::Returned(Ok(())) => (Outcome::Ok, "handled".to_owned()),
         End::Returned(Err(Failure::Retry(why))) => {
             (Outcome::Retry, format!("the agent asks for another try: {why}"))
@@ -204,7 +200,7 @@ fn explain(end: &End, guest: &Guest) -> (Outcome, String, Vec<String>) {
             format!(
                 "not finished after wallMillis ({}), of which {} ms were spent in the agent's own code",
                 guest.limits.wall_millis,
-                guest.cpu().as_millis(),
+                guest.meter.so_far().as_millis(),
             ),
         ),
         End::Panicked => {
@@ -219,7 +215,9 @@ fn explain_trap(error: &wasmtime::Error, guest: &Guest) -> (Outcome, String, Vec
     let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     let limits = &guest.limits;
     let root = error.root_cause().to_string();
-    let (outcome, sentence) = if let Some(stop) = error.downcast_ref::<Stop>() {
+    // Or crash over the error it got.
+    let over = guest.egress.over();
+    let (outcome, sentence) = if let Some(stop) = error.downcast_ref().or(over.as_ref()) {
         match stop {
             Stop::Cpu => (
                 Outcome::Cpu,
@@ -296,8 +294,8 @@ fn micros(span: Duration) -> u64 {
 }
 
 /// The receipt of an event whose task is gone: the platform's fault.
-pub(super) fn lost(limits: Arc<Limits>, facts: Facts, sha256: &str, why: &str) -> Receipt {
-    tracing::error!(why, "a guest's task was lost");
-    let guest = Guest::new(limits, facts, Arc::new(super::scope::Nothing));
+pub(super) fn lost(limits: Arc<Limits>, facts: Facts, sha256: &str) -> Receipt {
+    tracing::error!("a guest's task was lost");
+    let guest = Guest::new(limits, facts, Arc::new(super::scope::Nothing), Arc::default());
     receipt(guest, &End::Panicked, sha256, Duration::ZERO, Duration::ZERO)
 }

@@ -211,3 +211,19 @@ pub async fn postpone(
     tx.query(sql).bind(session).bind(seq).run().await?;
     Ok(true)
 }
+
+/// Like [`postpone`], for an event that was not even tried.
+pub async fn untried(
+    tx: &mut Tx,
+    session: SessionId,
+    claim: ClaimId,
+    seq: i64,
+    due: Timestamp,
+) -> Result<bool> {
+    let kept = postpone(tx, session, claim, seq, due).await?;
+    if kept {
+        let sql = "UPDATE events SET attempt = attempt - 1 WHERE session_id = $1 AND seq = $2";
+        tx.query(sql).bind(session).bind(seq).run().await?;
+    }
+    Ok(kept)
+}

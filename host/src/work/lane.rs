@@ -199,7 +199,7 @@ impl Driver {
     async fn put_back(&self, due: &Due) -> Result<()> {
         let mut tx = self.host.db.write().await?;
         let now = self.host.clock.now();
-        lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, now).await?;
+        lane::untried(&mut tx, self.session, self.claim, due.entry.seq, now).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -2,8 +2,8 @@
 //! taken from one side when the other side has room for it.
 
 use super::{
+    books::{Call, Wait},
     failure::Failure,
-    meter::{Call, Wait},
 };
 use crate::net::Unreached;
 use crate::sandbox::site::Site;

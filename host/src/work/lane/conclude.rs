@@ -18,6 +18,11 @@ use crate::{
     work::retry,
 };
 use serde_json::json;
+use std::time::Duration;
+
+/// How long an event waits for which there was no place: several events' time, and
+/// not so short that waiting is work.
+const BUSY: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// The event is delivered, failed, or put off; what follows from that is in the
@@ -28,6 +33,11 @@ impl Driver {
         due: &Due,
         report: Report,
     ) -> Result<Next> {
+        let failure = match &report.verdict {
+            Verdict::Busy => return self.wait(due).await,
+            Verdict::Delivered => None,
+            Verdict::Later(failure) | Verdict::Never(failure) => Some(failure),
+        };
         let platform_failed =
             report.receipt.as_ref().is_some_and(|r| r.outcome == Outcome::HostError);
         let retried = target.retry_policy == "standard" || platform_failed;
@@ -46,9 +56,9 @@ impl Driver {
             return Ok(Next::Stop);
         }
         let mut news = Vec::new();
-        let ending = match &report.verdict {
-            Verdict::Delivered => Ending::Delivered,
-            Verdict::Later(failure) | Verdict::Never(failure) => {
+        let ending = match failure {
+            None => Ending::Delivered,
+            Some(failure) => {
                 news.extend(self.message_failed(&mut tx, due, failure).await?);
                 Ending::Failed
             }
@@ -80,6 +90,17 @@ impl Driver {
             drive(&self.host, self.session, lease, Some(due));
         }
         Ok(next.map_or(Next::Stop, |due| Next::Deliver(Box::new(due))))
+    }
+
+    /// The agent has as many events waiting as may: this one waits in the database,
+    /// as untried as before, and its session with it.
+    async fn wait(&self, due: &Due) -> Result<Next> {
+        let mut tx = self.host.db.write().await?;
+        let at = self.host.clock.now() + BUSY;
+        if lane::untried(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
+            tx.commit().await?;
+        }
+        Ok(Next::Stop)
     }
 
     /// What follows from the agent's answer to `session_started`.

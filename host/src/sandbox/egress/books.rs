@@ -1,5 +1,5 @@
 //! The books of one event's outbound HTTP: three budgets, what each call did, and
-//! lines for the log. Shared by all its calls, which run beside the guest.
+//! lines for the log.
 
 use super::failure::Failure;
 use crate::sandbox::{guest::Stop, limits::Limits};
@@ -61,22 +61,16 @@ pub(in crate::sandbox) struct Used {
     pub(in crate::sandbox) calls: Vec<HttpCall>,
 }
 
-/// What happened while nobody looked.
-pub(in crate::sandbox) struct News {
-    /// For the guest's log.
-    pub(in crate::sandbox) lines: Vec<String>,
-    /// A budget is used up.
-    pub(in crate::sandbox) over: Option<Stop>,
-}
-
-pub(super) struct Meter {
+/// Shared by an event's calls, which run beside the guest.
+pub(super) struct Books {
     limits: Arc<Limits>,
-    books: Mutex<Books>,
+    pages: Mutex<Pages>,
+    /// There may be something to tell the guest.
     news: AtomicBool,
 }
 
 #[derive(Default)]
-struct Books {
+struct Pages {
     count: u64,
     bytes_out: u64,
     bytes_in: u64,
@@ -84,24 +78,24 @@ struct Books {
     waiting: u32,
     since: Option<Instant>,
     waited: Duration,
-    over: Option<(&'static str, u64)>,
+    exhausted: Option<(&'static str, u64)>,
     lines: Vec<String>,
     told: Vec<(HttpCall, Instant)>,
 }
 
-impl Meter {
+impl Books {
     pub(super) fn new(limits: Arc<Limits>) -> Self {
-        Self { limits, books: Mutex::default(), news: AtomicBool::new(false) }
+        Self { limits, pages: Mutex::default(), news: AtomicBool::new(false) }
     }
 
     /// Writes down that a request is about to be made.
-    pub(super) fn begin<B>(meter: &Arc<Self>, request: &http::Request<B>) -> Call {
-        let (mut books, begun) = (meter.books(), Instant::now());
-        books.count += 1;
-        if books.count > meter.limits.http_calls {
-            meter.over(&mut books, "httpCalls", meter.limits.http_calls);
+    pub(super) fn begin<B>(books: &Arc<Self>, request: &http::Request<B>) -> Call {
+        let (mut pages, begun) = (books.pages(), Instant::now());
+        pages.count += 1;
+        if pages.count > books.limits.http_calls {
+            books.exhaust(&mut pages, "httpCalls", books.limits.http_calls);
         }
-        let number = books.told.len();
+        let number = pages.told.len();
         if number < TOLD {
             // Credentials in front of the host stay out.
             let authority = request.uri().authority().map_or("", |authority| authority.as_str());
@@ -110,28 +104,36 @@ impl Meter {
                 method: request.method().as_str().chars().take(METHOD).collect(),
                 host: host.chars().take(HOST).collect(),
                 status: None,
-                error: Some(books.over.map_or(UNFINISHED, |_| Failure::Budget.code())),
+                error: Some(pages.exhausted.map_or(UNFINISHED, |_| Failure::Budget.code())),
                 millis: 0,
                 bytes_out: 0,
                 bytes_in: 0,
             };
-            books.told.push((call, begun));
+            pages.told.push((call, begun));
         }
-        Call { meter: Arc::clone(meter), number }
+        Call { books: Arc::clone(books), number }
     }
 
-    /// None, at the cost of a glance, when nothing happened.
-    pub(super) fn news(&self) -> Option<News> {
-        if !self.news.swap(false, Ordering::Relaxed) {
+    /// Lines for the guest's log since the last call, and whether it is over. None,
+    /// at the cost of a glance, when nothing happened.
+    pub(super) fn news(&self) -> Option<(Vec<String>, Option<Stop>)> {
+        if !self.news.load(Ordering::Relaxed) {
             return None;
         }
-        let mut books = self.books();
-        let over = books.over.map(|(name, limit)| Stop::Budget(name, limit));
-        Some(News { lines: std::mem::take(&mut books.lines), over })
+        let mut pages = self.pages();
+        let over = pages.over();
+        // What is over stays so.
+        self.news.store(over.is_some(), Ordering::Relaxed);
+        Some((std::mem::take(&mut pages.lines), over))
+    }
+
+    /// The budget that is used up.
+    pub(super) fn over(&self) -> Option<Stop> {
+        self.pages().over()
     }
 
     pub(super) fn used(&self) -> Used {
-        let books = self.books();
+        let pages = self.pages();
         let as_told = |(call, begun): &(HttpCall, Instant)| {
             let mut call = call.clone();
             if call.error == Some(UNFINISHED) {
@@ -140,25 +142,29 @@ impl Meter {
             call
         };
         Used {
-            count: books.count,
-            bytes_out: books.bytes_out,
-            bytes_in: books.bytes_in,
-            waited: books.waited(),
-            calls: books.told.iter().map(as_told).collect(),
+            count: pages.count,
+            bytes_out: pages.bytes_out,
+            bytes_in: pages.bytes_in,
+            waited: pages.waited(),
+            calls: pages.told.iter().map(as_told).collect(),
         }
     }
 
-    fn over(&self, books: &mut Books, name: &'static str, limit: u64) {
-        books.over.get_or_insert((name, limit));
+    fn exhaust(&self, pages: &mut Pages, name: &'static str, limit: u64) {
+        pages.exhausted.get_or_insert((name, limit));
         self.news.store(true, Ordering::Relaxed);
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Books {
+impl Pages {
+    fn over(&self) -> Option<Stop> {
+        self.exhausted.map(|(name, limit)| Stop::Budget(name, limit))
+    }
+
     /// Time during which at least one call waited.
     fn waited(&self) -> Duration {
         self.waited + self.since.map(|since| since.elapsed()).unwrap_or_default()
@@ -175,14 +181,14 @@ impl Books {
 /// One call's line in the books. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Call {
-    meter: Arc<Meter>,
+    books: Arc<Books>,
     number: usize,
 }
 
 impl Call {
     /// May it be made at all?
     pub(super) fn permitted(&self) -> Result<(), Failure> {
-        match self.meter.books().over {
+        match self.books.pages().exhausted {
             Some(_) => Err(Failure::Budget),
             None => Ok(()),
         }
@@ -197,23 +203,23 @@ impl Call {
     }
 
     fn carried(&self, bytes_out: u64, bytes_in: u64) -> Result<(), Failure> {
-        let mut books = self.meter.books();
-        books.bytes_out += bytes_out;
-        books.bytes_in += bytes_in;
-        books.tell(self.number, |call| {
+        let mut pages = self.books.pages();
+        pages.bytes_out += bytes_out;
+        pages.bytes_in += bytes_in;
+        pages.tell(self.number, |call| {
             call.bytes_out += bytes_out;
             call.bytes_in += bytes_in;
         });
-        let limit = self.meter.limits.http_bytes;
-        if books.bytes_out + books.bytes_in > limit {
-            self.meter.over(&mut books, "httpBytes", limit);
+        let limit = self.books.limits.http_bytes;
+        if pages.bytes_out + pages.bytes_in > limit {
+            self.books.exhaust(&mut pages, "httpBytes", limit);
             return Err(Failure::Budget);
         }
         Ok(())
     }
 
     pub(super) fn answered(&self, status: http::StatusCode) {
-        self.meter.books().tell(self.number, |call| {
+        self.books.pages().tell(self.number, |call| {
             call.status = Some(status.as_u16());
             call.error = None;
         });
@@ -221,32 +227,32 @@ impl Call {
 
     /// The answer is there to its end.
     pub(super) fn ended(&self) {
-        self.meter.books().tell(self.number, |_| ());
+        self.books.pages().tell(self.number, |_| ());
     }
 
     /// Writes down why there is no answer, or no more of it.
     pub(super) fn failed(&self, failure: Failure) -> Error {
-        let mut books = self.meter.books();
+        let mut pages = self.books.pages();
         // What is over broke off whatever else went on.
-        let failure = if books.over.is_some() { Failure::Budget } else { failure };
-        books.tell(self.number, |call| call.error = Some(failure.code()));
-        if let Some(line) = failure.line().filter(|_| books.lines.len() < LINES) {
-            books.lines.push(line);
-            self.meter.news.store(true, Ordering::Relaxed);
+        let failure = if pages.exhausted.is_some() { Failure::Budget } else { failure };
+        pages.tell(self.number, |call| call.error = Some(failure.code()));
+        if let Some(line) = failure.line().filter(|_| pages.lines.len() < LINES) {
+            pages.lines.push(line);
+            self.books.news.store(true, Ordering::Relaxed);
         }
         failure.into()
     }
 
     /// Begins to wait for the other side; ready when that took too long.
     pub(super) fn wait(&self, limit: Duration) -> Wait {
-        let mut books = self.meter.books();
-        let budget = Duration::from_millis(self.meter.limits.http_millis);
-        let left = budget.saturating_sub(books.waited());
-        books.waiting += 1;
-        books.since.get_or_insert_with(Instant::now);
+        let mut pages = self.books.pages();
+        let budget = Duration::from_millis(self.books.limits.http_millis);
+        let left = budget.saturating_sub(pages.waited());
+        pages.waiting += 1;
+        pages.since.get_or_insert_with(Instant::now);
         let (span, late) = if left <= limit { (left, Late::Budget) } else { (limit, Late::Call) };
         let sleep = Box::pin(tokio::time::sleep(span));
-        Wait { meter: Arc::clone(&self.meter), sleep, late }
+        Wait { books: Arc::clone(&self.books), sleep, late }
     }
 }
 
@@ -259,7 +265,7 @@ pub(super) enum Late {
 
 /// A call that waits. Ends when it is dropped.
 pub(super) struct Wait {
-    meter: Arc<Meter>,
+    books: Arc<Books>,
     sleep: Pin<Box<Sleep>>,
     late: Late,
 }
@@ -270,8 +276,8 @@ impl Future for Wait {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Late> {
         std::task::ready!(self.sleep.as_mut().poll(cx));
         if let Late::Budget = self.late {
-            let meter = &self.meter;
-            meter.over(&mut meter.books(), "httpMillis", meter.limits.http_millis);
+            let books = &self.books;
+            books.exhaust(&mut books.pages(), "httpMillis", books.limits.http_millis);
         }
         Poll::Ready(self.late)
     }
@@ -279,11 +285,11 @@ impl Future for Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let mut books = self.meter.books();
-        books.waiting -= 1;
-        if books.waiting == 0 {
-            books.waited = books.waited();
-            books.since = None;
+        let mut pages = self.books.pages();
+        pages.waiting -= 1;
+        if pages.waiting == 0 {
+            pages.waited = pages.waited();
+            pages.since = None;
         }
     }
 }

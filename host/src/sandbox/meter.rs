@@ -1,0 +1,64 @@
+//! What an event costs the processor.
+//!
+//! Counted is the CPU time of the thread while it works for the event: guest code,
+//! setting the instance up, and what the host does for the guest without waiting.
+//! Waiting costs nothing, and neither does another thread's having the core.
+
+use rustix::time::{ClockId, clock_gettime};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Shared by the event, its budget and whoever decides who runs next.
+#[derive(Default)]
+pub(super) struct Meter {
+    /// Nanoseconds, all turns that are over.
+    spent: AtomicU64,
+    /// The thread's clock when the present turn began.
+    began: AtomicU64,
+}
+
+impl Meter {
+    /// Without the present turn.
+    pub(super) fn spent(&self) -> Duration {
+        Duration::from_nanos(self.spent.load(Ordering::Relaxed))
+    }
+
+    /// With the present turn. Only right on the thread whose turn it is.
+    pub(super) fn so_far(&self) -> Duration {
+        let began = self.began.load(Ordering::Relaxed);
+        self.spent() + Duration::from_nanos(thread_clock().saturating_sub(began))
+    }
+}
+
+/// A future whose turns are counted.
+pub(super) struct Metered<F> {
+    pub(super) meter: Arc<Meter>,
+    pub(super) work: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let began = thread_clock();
+        self.meter.began.store(began, Ordering::Relaxed);
+        let polled = self.work.as_mut().poll(cx);
+        let took = thread_clock().saturating_sub(began);
+        self.meter.spent.fetch_add(took, Ordering::Relaxed);
+        polled
+    }
+}
+
+/// The CPU time of this thread, in nanoseconds.
+fn thread_clock() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
