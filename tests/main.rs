@@ -22,6 +22,7 @@ mod path;
 mod problems;
 mod refusals;
 mod residue;
+mod rotation;
 mod storage;
 mod streams;
 mod tidy;

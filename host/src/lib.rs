@@ -13,7 +13,7 @@
 //! work                                          host, config below it
 //! accounts  catalog  sessions  files            a noun each: types, SQL, rules
 //! delivery → sandbox
-//! storage  bus  objects  net                    no domain words
+//! reseal  storage  bus  objects  net            no domain words
 //! error  clock  id  timestamp  seal
 //! ```
 
@@ -32,6 +32,7 @@ pub mod host;
 pub mod id;
 pub mod net;
 pub mod objects;
+pub mod reseal;
 pub mod sandbox;
 pub mod seal;
 pub mod serve;

@@ -17,6 +17,11 @@ impl Process {
         Self::start(command(place).arg("serve"))
     }
 
+    /// The same, with these in its environment.
+    pub fn serve_with(place: &Place, environment: Vec<(&str, String)>) -> Self {
+        Self::start(command(place).envs(environment).arg("serve"))
+    }
+
     /// Starts it again where it was.
     pub fn serve_at(place: &Place, url: &str) -> Self {
         let address = url.strip_prefix("http://").expect("an URL of ours");

@@ -5,6 +5,7 @@ use crate::{
     clock::Clock,
     error::{Error, Result},
     id::AgentId,
+    reseal::Column,
     seal::Key,
     storage::{Json, Tx, gone},
     timestamp::Timestamp,
@@ -19,6 +20,14 @@ const SETTINGS: i64 = 100;
 
 /// Sites that one secret may be bound to.
 pub const SITES: usize = 20;
+
+pub const SEALED: Column = Column {
+    select: "SELECT agent_id AS id, key AS name, value FROM settings
+         WHERE SUBSTR(value, 1, 8) <> $1 AND (agent_id > $2 OR (agent_id = $2 AND key > $3))
+         ORDER BY agent_id, key LIMIT $4",
+    update: "UPDATE settings SET value = $3 WHERE agent_id = $1 AND key = $2",
+    place: |agent, key| place(AgentId(agent), key),
+};
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

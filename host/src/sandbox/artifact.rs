@@ -16,6 +16,8 @@ use std::{
 };
 use wasmtime::{Engine, component::Component};
 
+const PURPOSE: &str = "artifact";
+
 pub(super) struct Artifacts {
     folder: PathBuf,
     key: Key,
@@ -37,9 +39,13 @@ impl Artifacts {
         let path = self.path(engine, sha256);
         let tag = self.tag(sha256, &fs::read(draft)?);
         fs::rename(draft, &path)?;
+        self.seal(&path, tag)
+    }
+
+    fn seal(&self, path: &Path, tag: Tag) -> Result<()> {
         let unnamed = self.draft();
         fs::write(&unnamed, tag)?;
-        fs::rename(unnamed, seal_of(&path))?;
+        fs::rename(unnamed, seal_of(path))?;
         Ok(())
     }
 
@@ -48,9 +54,18 @@ impl Artifacts {
     pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<Component> {
         let path = self.path(engine, sha256);
         let (code, seal) = (fs::read(&path).ok()?, fs::read(seal_of(&path)).ok()?);
-        if self.tag(sha256, &code).as_slice() != seal {
-            tracing::error!(path = %path.display(), "a compiled component was changed on disk; compiling it anew");
+        if !self.key.made(&seal, PURPOSE, &[sha256.as_bytes(), &code]) {
+            tracing::error!(
+                path = %path.display(),
+                "a compiled component was changed on disk, or sealed with a key that is gone; compiling it anew"
+            );
             return None;
+        }
+        let tag = self.tag(sha256, &code);
+        if tag != *seal
+            && let Err(error) = self.seal(&path, tag)
+        {
+            tracing::warn!(%error, path = %path.display(), "the seal of a key before stays");
         }
         // SAFETY: `deserialize_file` must be given what Wasmtime's own compiler
         // wrote. The seal is made right after our compile worker wrote the file and
@@ -72,7 +87,7 @@ impl Artifacts {
     }
 
     fn tag(&self, sha256: &str, code: &[u8]) -> Tag {
-        self.key.tag("artifact", &[sha256.as_bytes(), code])
+        self.key.tag(PURPOSE, &[sha256.as_bytes(), code])
     }
 }
 
