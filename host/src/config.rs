@@ -42,8 +42,8 @@ pub struct Flags {
     /// file:PATH, where shared files and uploads are kept [default: in the data folder]
     #[arg(long, env = "AIYBIZ_STORAGE_URL", global = true)]
     pub storage_url: Option<String>,
-    /// A network that webhooks may reach although it is not public, also by plain
-    /// http; may be repeated
+    /// A network that webhooks and components may reach although it is not public,
+    /// also by plain http; may be repeated
     #[arg(long, env = "AIYBIZ_WEBHOOK_ALLOW", value_delimiter = ',', global = true)]
     pub webhook_allow: Option<Vec<IpNet>>,
     /// Threads that run components [default: one per processor]

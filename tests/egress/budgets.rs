@@ -2,7 +2,10 @@
 //! an error the guest can live with.
 
 use super::{World, upstream::socket};
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
@@ -49,7 +52,7 @@ fn bodies_have_a_budget_in_both_directions() {
 #[test]
 fn waiting_has_a_budget() {
     crate::harness::run(async {
-        let silent = socket(|mut connection| async move {
+        let silent = socket(&Arc::default(), |mut connection| async move {
             let _ = connection.read(&mut [0; 1024]).await;
             std::future::pending().await
         })
@@ -74,7 +77,7 @@ fn waiting_has_a_budget() {
 #[test]
 fn one_call_that_takes_too_long_is_an_error() {
     crate::harness::run(async {
-        let halting = socket(|mut connection| async move {
+        let halting = socket(&Arc::default(), |mut connection| async move {
             let mut asked = [0; 1024];
             let n = connection.read(&mut asked).await.unwrap_or_default();
             if asked[..n].starts_with(b"GET /body") {

@@ -9,7 +9,10 @@ use axum::{
     routing::{any, get},
 };
 use futures::StreamExt;
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 use tokio::net::{TcpListener, TcpStream};
 
 #[derive(Clone)]
@@ -75,9 +78,8 @@ async fn redirect(RawQuery(to): RawQuery) -> Response {
 }
 
 /// Leads to itself.
-async fn round(headers: HeaderMap) -> Response {
-    let host = headers["host"].to_str().expect("text");
-    (StatusCode::FOUND, [("location", format!("http://{host}/round"))]).into_response()
+async fn round() -> Response {
+    (StatusCode::FOUND, [("location", "/round")]).into_response()
 }
 
 async fn endless() -> Body {
@@ -85,16 +87,26 @@ async fn endless() -> Body {
     Body::from_stream(futures::stream::repeat(piece).map(Ok::<_, std::io::Error>))
 }
 
-/// Listens, and does `with` each connection what the test wants. Returns the port.
-pub(super) async fn socket<F>(with: impl Fn(TcpStream) -> F + Send + 'static) -> u16
+/// Listens, and does `with` each connection what the test wants; `open` counts those
+/// it is not done with. Returns the port.
+pub(super) async fn socket<F>(
+    open: &Arc<AtomicUsize>,
+    with: impl Fn(TcpStream) -> F + Send + 'static,
+) -> u16
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("an address").port();
+    let open = Arc::clone(open);
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
-            tokio::spawn(with(connection));
+            let (work, open) = (with(connection), Arc::clone(&open));
+            open.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                work.await;
+                open.fetch_sub(1, Ordering::SeqCst);
+            });
         }
     });
     port

@@ -87,11 +87,17 @@ impl<'a> Request<'a> {
             let answer = self.send()?;
             let to = answer.headers().get("location").into_iter().next();
             match to.filter(|_| (300..400).contains(&answer.status())) {
-                Some(to) => self.url = String::from_utf8_lossy(&to).into_owned(),
+                Some(to) => self.url = self.led_to(&String::from_utf8_lossy(&to)),
                 None => return read(answer).map_err(|error| error.to_string()),
             }
         }
         Err("too many redirects".into())
+    }
+
+    /// A path alone is one of the same server.
+    fn led_to(&self, to: &str) -> String {
+        let path = self.url.match_indices('/').nth(2).map_or(self.url.len(), |(at, _)| at);
+        if to.starts_with('/') { format!("{}{to}", &self.url[..path]) } else { to.to_owned() }
     }
 
     fn send(&self) -> Result<IncomingResponse, String> {

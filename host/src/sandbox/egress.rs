@@ -135,13 +135,12 @@ impl Exchange {
         if [Method::CONNECT, Method::TRACE].contains(request.method()) {
             return Err(Failure::Method);
         }
-        let written = request.uri().to_string();
-        let url = Url::parse(&written).map_err(|_| Failure::Denied(written.clone()))?;
-        let site = Site::of_request(&url)
-            .map_err(|why| Failure::Unsuitable(url.authority().to_owned(), why))?;
+        let unsuitable = |why| Failure::Unsuitable(host_of(request.uri()).to_owned(), why);
+        let url = Url::parse(&request.uri().to_string());
+        let url = url.map_err(|error| unsuitable(error.to_string()))?;
+        let site = Site::of_request(&url).map_err(unsuitable)?;
         if !url.username().is_empty() || url.password().is_some() {
-            let why = "must not have credentials in its address".to_owned();
-            return Err(Failure::Unsuitable(site.to_string(), why));
+            return Err(unsuitable("must not have credentials in its address".into()));
         }
         let mut sites = self.limits.http_allow.iter().filter_map(|text| Site::parse(text).ok());
         if !sites.any(|allowed| allowed.covers(&site)) {
@@ -164,6 +163,12 @@ impl Exchange {
         let most = self.limits.host_call();
         self.options.between_bytes_timeout.map_or(most, |own| own.min(most))
     }
+}
+
+/// The host as the guest wrote it, without the credentials that may be before it.
+fn host_of(uri: &http::Uri) -> &str {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    authority.rsplit('@').next().unwrap_or_default()
 }
 
 impl Late {

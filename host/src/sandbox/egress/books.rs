@@ -1,7 +1,7 @@
 //! The books of one event's outbound HTTP: three budgets, what each call did, and
 //! lines for the log.
 
-use super::failure::Failure;
+use super::{failure::Failure, host_of};
 use crate::sandbox::{guest::Stop, limits::Limits};
 use serde::Serialize;
 use std::{
@@ -97,12 +97,9 @@ impl Books {
         }
         let number = pages.told.len();
         if number < TOLD {
-            // Credentials in front of the host stay out.
-            let authority = request.uri().authority().map_or("", |authority| authority.as_str());
-            let host = authority.rsplit('@').next().unwrap_or_default();
             let call = HttpCall {
                 method: request.method().as_str().chars().take(METHOD).collect(),
-                host: host.chars().take(HOST).collect(),
+                host: host_of(request.uri()).chars().take(HOST).collect(),
                 status: None,
                 error: Some(pages.exhausted.map_or(UNFINISHED, |_| Failure::Budget.code())),
                 millis: 0,
