@@ -15,7 +15,7 @@ use std::{
 /// Loops over locals: what the compiler needs grows with their product, so that
 /// 331 KiB in one function cost it 13 s and 1 GiB when nobody stops it; and so do
 /// many functions that each stay below what is allowed.
-fn bomb(functions: usize, loops: usize) -> Vec<u8> {
+pub fn bomb(functions: usize, loops: usize) -> Vec<u8> {
     let mut body = String::new();
     for n in 0..loops {
         let (a, b) = (n % 500, (n * 7 + 3) % 500);

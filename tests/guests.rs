@@ -255,9 +255,9 @@ fn real_guests_have_room_to_grow_to_twice_their_shape() {
         println!("{name}: read in {:?}, {shape:?}", begun.elapsed());
         assert_eq!(found.problems, [], "{name}");
         assert!(shape.knots * 2 <= FUNCTION_KNOTS, "{name}");
-        assert!(shape.function_bytes * 2 <= FUNCTION_BYTES, "{name}");
+        assert!(shape.function_bytes as u64 * 2 <= FUNCTION_BYTES, "{name}");
         assert!(shape.locals * 2 <= FUNCTION_LOCALS, "{name}");
         assert!(shape.functions * 2 <= FUNCTIONS, "{name}");
-        assert!(shape.modules * 2 <= MODULES, "{name}");
+        assert!(shape.modules as u64 * 2 <= MODULES, "{name}");
     }
 }

@@ -22,17 +22,19 @@ const LAYERS: [&[&str]; 9] = [
     &["work"],
     &["host"],
     &["config"],
-    &["accounts", "catalog", "sessions", "files", "delivery", "sandbox"],
+    &["accounts", "audit", "catalog", "sessions", "files", "delivery", "policy", "sandbox"],
 ];
 
 /// Those below: the nouns and what they stand on, in the order in which each may
 /// use the ones after it.
-const BELOW: [(&str, &[&str]); 15] = [
+const BELOW: [(&str, &[&str]); 17] = [
     ("accounts", &["storage", "error", "clock", "id", "timestamp", "seal"]),
+    ("audit", &["storage", "error", "clock", "id", "timestamp"]),
     ("catalog", &["reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),
-    ("sessions", &["catalog", "storage", "error", "clock", "id", "timestamp", "seal"]),
+    ("sessions", &["catalog", "reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),
     ("files", &["storage", "error", "clock", "id", "timestamp"]),
     ("delivery", &["sandbox", "clock", "id", "timestamp", "error"]),
+    ("policy", &["audit", "sandbox", "storage", "error", "clock", "id"]),
     // A component's requests go out the way that webhooks go.
     ("sandbox", &["objects", "net", "error", "id", "timestamp", "seal"]),
     ("reseal", &["storage", "seal", "clock", "error"]),

@@ -48,8 +48,8 @@ const fn attack(
 fn small(limits: &mut Limits) {
     limits.memory_bytes = 2 << 20;
     limits.table_elements = 1_000;
-    limits.cpu_millis = 200;
-    limits.wall_millis = 1_500;
+    limits.cpu_millis = 100;
+    limits.wall_millis = 3_000;
     limits.host_calls = 200;
     limits.host_call_bytes = 512 << 10;
     limits.replies = 10;
@@ -60,11 +60,11 @@ fn small(limits: &mut Limits) {
 }
 
 const ATTACKS: [Attack; 14] = [
-    attack("spins", ("", "(loop $l (br $l))"), ("cpu", "cpuMillis (200)")),
+    attack("spins", ("", "(loop $l (br $l))"), ("cpu", "cpuMillis (100)")),
     attack(
         "fills memory again and again",
         ("", "(loop $l (memory.fill (i32.const 8192) (i32.const 7) (i32.const 120000)) (br $l))"),
-        ("cpu", "cpuMillis (200)"),
+        ("cpu", "cpuMillis (100)"),
     ),
     attack(
         "grows its memory for ever",
@@ -110,7 +110,7 @@ const ATTACKS: [Attack; 14] = [
     attack(
         "sleeps for an hour",
         ("", "(call $sleep (i64.const 3600000000000))"),
-        ("wall", "wallMillis (1500)"),
+        ("wall", "wallMillis (3000)"),
     ),
     attack(
         "asks for ever",

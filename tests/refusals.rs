@@ -50,7 +50,7 @@ fn nested(depth: usize) -> Vec<u8> {
 /// Machine code, as the platform's own compiler writes it.
 fn machine_code() -> Vec<u8> {
     let mut worker = Command::new(program())
-        .args(["compile-worker", "{}"])
+        .args(["compile-worker", "{}", &std::process::id().to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -73,9 +73,10 @@ fn a_fresh_instance_is_all_zeros() {
 async fn ready(platform: &Platform, (has, does): (&str, &str)) -> (AgentId, Arc<Component>) {
     let sandbox = &platform.host.sandbox;
     let upload = bytes::Bytes::from(guests::guest(has, does, ""));
-    let admitted = sandbox.admit(upload).await.expect("it was looked at");
-    assert_eq!(admitted.inspection.problems, []);
-    let component = sandbox.load(&admitted.sha256, std::future::pending()).await;
+    let (upload, limits) = (sandbox.spooled(&upload).await.expect("a file"), sandbox.limits());
+    let admitted = sandbox.admit(sandbox.turn().await, &upload, limits).await;
+    assert_eq!(admitted.expect("it was looked at").inspection.problems, []);
+    let component = sandbox.load(&upload.sha256, limits, std::future::pending()).await;
     (platform.clock.id(), component.expect("it is ready"))
 }
 
@@ -91,6 +92,7 @@ async fn handle(platform: &Platform, (agent, component): &(AgentId, Arc<Componen
         facts: Facts { session_id: "1".into(), started_at: now, event_id: "1".into(), attempt: 1 },
         scope: Arc::new(Nothing),
         limits: Arc::clone(platform.host.sandbox.limits()),
+        keep: None,
     };
     let handled = platform.host.sandbox.handle(*agent, Arc::clone(component), job).await;
     handled.expect("a place")

@@ -19,7 +19,7 @@ const VALUE: &str = "the value of a setting";
 const SETTINGS: usize = 60;
 
 fn serve(place: &Place, keys: [&str; 2]) -> Process {
-    Process::serve_with(place, keys_of(keys))
+    Process::serve_in(place, keys_of(keys))
 }
 
 fn reseal(place: &Place, keys: [&str; 2]) -> Output {
@@ -70,6 +70,9 @@ both_engines! {
         fill(&bea, &other).await;
         let cleo = Person::sign_up(&first.url, "cleo").await;
         let (session, _) = cleo.starts(&agent).await;
+        let document = json!({ "type": "document", "name": "note", "content": VALUE });
+        let shared = format!("/sessions/{session}/shared-items");
+        cleo.post(&shared, document).await.created();
         let token = hook.seen()[0].body["agentAuthToken"].as_str().expect("a token").to_owned();
         first.kill();
 
@@ -90,7 +93,7 @@ both_engines! {
         bea.put(&format!("/builder/agents/{agent}/config/key-0"), json!({ "value": VALUE }))
             .await
             .with(204);
-        said(&reseal(&place, [NEW, OLD]), 0, &format!("{} values", 2 * SETTINGS));
+        said(&reseal(&place, [NEW, OLD]), 0, &format!("{} values", 2 * SETTINGS + 1));
         said(&reseal(&place, [NEW, OLD]), 0, "0 values");
         assert_eq!(settings(&bea, &agent).await, Some(SETTINGS));
         second.kill();
@@ -100,6 +103,7 @@ both_engines! {
         hook.platform_is_at(&third.url);
         assert_eq!(settings(&bea, &agent).await, Some(SETTINGS));
         assert_eq!(settings(&bea, &other).await, Some(SETTINGS));
+        assert_eq!(cleo.get(&shared).await.ok()["data"][0]["content"], VALUE);
         assert_eq!(status_with(&third.url, &session, &token).await, 401);
         let mut events = cleo.listens(&session, None).await;
         cleo.says(&session, "still there?").await;

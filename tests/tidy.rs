@@ -15,12 +15,12 @@ both_engines! {
         let mut tx = platform.host.db.write().await.expect("a transaction");
         let (id, now) = (agent.parse().expect("an id"), platform.clock.now());
         // As an upload leaves it when kill -9 comes while it is looked at.
-        components::begin(&mut tx, id, "00", 1, now).await.expect("a version");
+        components::begin(&mut tx, id, "00", 1, [7; 8], now).await.expect("a version");
         tx.commit().await.expect("a commit");
         let path = format!("/builder/agents/{agent}/components/1");
 
         work::tidy(&platform.host).await.expect("it tidies up");
-        assert_eq!(builder.get(&path).await.ok()["state"], "compiling", "it may be at work");
+        assert_eq!(builder.get(&path).await.ok()["state"], "queued", "it may be at work");
         platform.clock.advance(Duration::from_mins(10));
         work::tidy(&platform.host).await.expect("it tidies up");
         let version = builder.get(&path).await.ok();

@@ -112,14 +112,14 @@ fn nobody_need_wait_for_the_compiler() {
             request.header("content-type", "application/wasm").body(wasm.to_vec())
         };
         let queued = people::send(upload("?wait=0", guests::ECHO)).await.created();
-        assert_eq!((&queued["version"], &queued["state"]), (&json!(1), &json!("compiling")));
+        assert_eq!((&queued["version"], &queued["state"]), (&json!(1), &json!("queued")));
         assert_eq!(queued["compile"], json!(null));
         assert_eq!(concluded(&bea, &agent, 1).await, "ready");
         people::send(upload("?wait=soon", guests::ECHO)).await.problem(400, "invalid_field");
 
         // One who hangs up gets his version all the same.
         let large = upload("", guests::LIBRARIAN).timeout(Duration::from_millis(40)).send().await;
-        assert!(large.is_err_and(|error| error.is_timeout()));
+        assert!(large.as_ref().is_err_and(|error| error.is_timeout()), "{large:?}");
         assert_eq!(concluded(&bea, &agent, 2).await, "ready");
     });
 }
@@ -149,47 +149,6 @@ fn an_upload_goes_to_ones_own_component_agents_only() {
             .upload(&agent, guests::ECHO)
             .await
             .problem(401, "unauthenticated");
-    });
-}
-
-/// Machine code on disk is only run when it is what our compiler wrote.
-#[test]
-fn tampered_machine_code_is_compiled_anew() {
-    crate::harness::run(async {
-        let platform = Platform::start(Engine::Sqlite).await;
-        let (bea, cleo) = (platform.builder("Bea").await, platform.person("Cleo").await);
-        let agent = bea.publish("Echo", guests::ECHO).await;
-        let (session, mut events) = cleo.starts(&agent).await;
-        let folder = platform.host.config.data_dir.join("components");
-        let artifact = || {
-            let files = std::fs::read_dir(&folder).expect("a folder").flatten();
-            let mut files = files.map(|file| file.path());
-            files.find(|file| file.extension().is_some_and(|kind| kind == "cwasm")).expect("one")
-        };
-        cleo.says(&session, "before").await;
-        assert_eq!(events.reply().await, "echo: before");
-
-        let platform = platform.again(|| {
-            let mut code = std::fs::read(artifact()).expect("code");
-            let middle = code.len() / 2;
-            code[middle] ^= 0xff;
-            std::fs::write(artifact(), &code).expect("it is ours");
-        });
-        let platform = platform.await;
-        let (bea, cleo) = (bea.at(&platform.url), cleo.at(&platform.url));
-        let tampered = std::fs::read(artifact()).expect("code");
-        let mut events = cleo.listens(&session, Some(events.last_id())).await;
-        cleo.says(&session, "after").await;
-        assert_eq!(events.reply().await, "echo: after");
-        assert_ne!(std::fs::read(artifact()).expect("code"), tampered);
-        // As it does when the file is gone altogether.
-        let platform = platform.again(|| std::fs::remove_file(artifact()).expect("it was there"));
-        let platform = platform.await;
-        let cleo = cleo.at(&platform.url);
-        let mut events = cleo.listens(&session, Some(events.last_id())).await;
-        cleo.says(&session, "at last").await;
-        assert_eq!(events.reply().await, "echo: at last");
-        drop(bea);
     });
 }
 

@@ -135,8 +135,11 @@ async fn sandboxed(guest: &'static [u8], threads: usize, events: u64) -> Rate {
     let change = |config: &mut Config| config.guest_threads = threads;
     let platform = Platform::configured(Engine::Sqlite, change).await;
     let sandbox = Arc::clone(&platform.host.sandbox);
-    let admitted = sandbox.admit(guest.into()).await.expect("a compiler");
-    let component = sandbox.load(&admitted.sha256, async { unreachable!() }).await.expect("ready");
+    let limits = sandbox.limits();
+    let upload = sandbox.spooled(&guest.into()).await.expect("a file");
+    sandbox.admit(sandbox.turn().await, &upload, limits).await.expect("a compiler");
+    let component = sandbox.load(&upload.sha256, limits, async { unreachable!() }).await;
+    let component = component.expect("ready");
     let agent: AgentId = Clock::default().id();
     let one = move || {
         let (sandbox, component) = (Arc::clone(&sandbox), Arc::clone(&component));
@@ -178,6 +181,7 @@ fn job(limits: &Arc<Limits>) -> Job {
         facts: Facts { session_id: "s".into(), started_at: now, event_id: "e".into(), attempt: 1 },
         scope: Arc::new(Nothing),
         limits: Arc::clone(limits),
+        keep: None,
     }
 }
 

@@ -5,18 +5,25 @@
 //! `Error` that `problem` turns into an answer.
 
 mod accounts;
+mod admin;
 mod agent;
 mod builder;
 mod caller;
+mod canaries;
 mod catalogue;
 mod components;
 mod input;
 mod messages;
 mod page;
 mod problem;
+mod receipts;
 mod sessions;
 mod settings;
+mod shared_items;
+mod sse;
 mod stream;
+mod tail;
+mod uploads;
 
 use crate::{
     error::{Error, Kind},
@@ -24,6 +31,8 @@ use crate::{
 };
 use axum::{Json, Router, extract::DefaultBodyLimit, http::StatusCode, middleware, routing::get};
 use serde_json::{Value, json};
+
+pub use uploads::report;
 
 /// The largest JSON body. Messages are far smaller; uploads of components have
 /// their own limit.
@@ -35,11 +44,16 @@ pub fn router(host: Host) -> Router {
         .merge(catalogue::routes())
         .merge(sessions::routes())
         .merge(messages::routes())
+        .merge(shared_items::routes())
         .merge(stream::routes())
         .merge(builder::routes())
         .merge(components::routes())
+        .merge(canaries::routes())
+        .merge(receipts::routes())
+        .merge(tail::routes())
         .merge(settings::routes())
         .merge(agent::routes())
+        .merge(admin::routes())
         .route("/healthz", get(async || Json(json!({ "ok": true }))))
         .route("/readyz", get(ready))
         .fallback(async || Error::not_found("route"))

@@ -10,8 +10,10 @@
 //! serialise all commits.
 
 mod hints;
+mod tails;
 
 pub use hints::across_processes;
+pub use tails::{Place as TailPlace, Tails};
 
 use crate::id::{EventId, SessionId};
 use dashmap::DashMap;

@@ -3,6 +3,7 @@
 //! A template is a draft until it is published; only published ones are listed.
 //! Behind it stands a webhook or a component, never both.
 
+pub mod canaries;
 pub mod components;
 pub mod settings;
 
@@ -41,6 +42,8 @@ pub struct Template {
     pub retry_policy: String,
     pub webhook_url: Option<String>,
     pub active_version: Option<i64>,
+    /// Since when new sessions keep the version they begin with.
+    pub pinned_since: Option<Timestamp>,
     pub created_at: Timestamp,
 }
 
@@ -88,6 +91,11 @@ pub struct Listing {
     pub delivery: String,
     pub retry_policy: String,
     pub webhook_url: Option<String>,
+    /// New sessions keep the version they begin with. Switching it on leaves running
+    /// sessions as they are; switching it off frees all of them: they follow the
+    /// active version from their next event, the way out of a version that turned
+    /// out bad.
+    pub pin_sessions: bool,
 }
 
 pub async fn create(
@@ -108,8 +116,9 @@ pub async fn create(
     tx.query(
         "INSERT INTO agents (id, builder_id, name, description, logo_emoji, themes, tools,
              capabilities, price_cents_per_hour, max_sessions, status, delivery, retry_policy,
-             webhook_url, webhook_secret, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'draft', $11, $12, $13, $14, $15, $15)",
+             webhook_url, webhook_secret, pinned_since, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'draft', $11, $12, $13, $14, $15, $16,
+             $16)",
     )
     .bind(id)
     .bind(owner)
@@ -125,6 +134,7 @@ pub async fn create(
     .bind(listing.retry_policy.as_str())
     .bind(listing.webhook_url.as_deref())
     .bind(webhook_secret)
+    .bind(listing.pin_sessions.then_some(now))
     .bind(now)
     .run()
     .await?;
@@ -141,7 +151,8 @@ pub async fn update(
     tx.query(
         "UPDATE agents SET name = $2, description = $3, logo_emoji = $4, themes = $5, tools = $6,
              capabilities = $7, price_cents_per_hour = $8, max_sessions = $9, retry_policy = $10,
-             webhook_url = $11, updated_at = $12
+             webhook_url = $11, updated_at = $12,
+             pinned_since = CASE WHEN $13 THEN COALESCE(pinned_since, $12) ELSE NULL END
          WHERE id = $1",
     )
     .bind(id)
@@ -156,6 +167,7 @@ pub async fn update(
     .bind(listing.retry_policy.as_str())
     .bind(listing.webhook_url.as_deref())
     .bind(clock.now())
+    .bind(listing.pin_sessions)
     .run()
     .await?;
     find(tx, id).await?.ok_or(Error::not_found("agent"))
@@ -273,6 +285,7 @@ pub async fn delete(tx: &mut Tx, id: AgentId) -> Result<()> {
         return Err(Error::conflict("agent_in_use", detail));
     }
     tx.query("DELETE FROM settings WHERE agent_id = $1").bind(id).run().await?;
+    tx.query("DELETE FROM canaries WHERE agent_id = $1").bind(id).run().await?;
     tx.query("DELETE FROM components WHERE agent_id = $1").bind(id).run().await?;
     tx.query("DELETE FROM agents WHERE id = $1").bind(id).run().await?;
     Ok(())

@@ -2,13 +2,15 @@
 //! is said in one line on standard error. Exit codes: 0, 1 for a failure, 2 for
 //! usage.
 
+mod inspect;
+
 use crate::{
     accounts, catalog,
     clock::Clock,
     config::{Config, Flags},
     demo,
     host::Host,
-    reseal, sandbox, serve,
+    reseal, sandbox, serve, sessions,
     storage::Db,
 };
 use anyhow::{Context, Result, bail};
@@ -54,7 +56,7 @@ enum Command {
     Config(ConfigCommand),
     /// Judge one upload; run by the host itself
     #[command(hide = true)]
-    CompileWorker { limits: String },
+    CompileWorker { limits: String, parent: u32 },
 }
 
 #[derive(Subcommand)]
@@ -73,7 +75,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         // Before any thread is started: the worker limits itself.
-        Command::CompileWorker { limits } => sandbox::worker(&limits).map_err(anyhow::Error::msg),
+        Command::CompileWorker { limits, parent } => {
+            sandbox::worker(&limits, parent).map_err(anyhow::Error::msg)
+        }
         command => run(command, cli.flags, cli.print_config),
     };
     match result {
@@ -106,7 +110,7 @@ fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
             Command::Migrate => migrate(config).await,
             Command::Operator(Operator::Grant { email }) => grant(config, &email).await,
             Command::Reseal => reseal(config).await,
-            Command::Inspect { file } => inspect(&config, &file),
+            Command::Inspect { file } => inspect::run(config, &file).await,
             Command::Config(ConfigCommand::Check) => {
                 println!("the settings make sense");
                 Ok(())
@@ -118,7 +122,7 @@ fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
 
 async fn serve(config: Config) -> Result<()> {
     let listener = serve::listen(config.listen).await?;
-    let host = Host::open(config, Clock::default(), sandbox::this_program()?).await?;
+    let host = Host::open(config, Clock::default(), sandbox::this_program()).await?;
     println!("listening on http://{}", listener.local_addr()?);
     serve::until(host, listener, serve::signal()).await
 }
@@ -147,24 +151,13 @@ async fn grant(config: Config, email: &str) -> Result<()> {
 async fn reseal(config: Config) -> Result<()> {
     let (clock, key) = (Clock::default(), config.key(&Clock::default())?);
     let db = Db::open(&config.database_url).await.context("database")?;
-    let columns = [catalog::SEALED, catalog::settings::SEALED];
+    let columns = [catalog::SEALED, catalog::settings::SEALED, sessions::shared::SEALED];
     let done = reseal::all(&db, &clock, &key, &columns).await?;
     db.close().await;
     println!("{} values were put under the current key", done.resealed);
     if done.unreadable > 0 {
         let (count, places) = (done.unreadable, done.places.join(", "));
         bail!("{count} cannot be opened with the keys that were given: {places}");
-    }
-    Ok(())
-}
-
-/// Without a compiler: what can be said of the bytes themselves.
-fn inspect(config: &Config, file: &std::path::Path) -> Result<()> {
-    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
-    let found = sandbox::inspect(&bytes, &config.limits);
-    println!("{}", serde_json::to_string_pretty(&found)?);
-    if let Some(problem) = found.problems.first() {
-        bail!("refused: {} {}", problem.pointer, problem.detail);
     }
     Ok(())
 }

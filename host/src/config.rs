@@ -27,6 +27,17 @@ const MOST_INSTANCES: u64 = 4_096;
 /// What a 32-bit memory can have.
 const MOST_MEMORY: u64 = 4 << 30;
 
+/// A month: whoever complains of an answer does so within it.
+const RECEIPT_DAYS: u64 = 30;
+
+/// Ten years; what is to be kept for longer belongs elsewhere.
+const MOST_RECEIPT_DAYS: u64 = 3_650;
+
+/// Some 200 MB of an agent that logs a page per event.
+const RECEIPTS_PER_AGENT: u64 = 100_000;
+
+const MOST_RECEIPTS_PER_AGENT: u64 = 100_000_000;
+
 /// The flags that every command takes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
@@ -49,6 +60,12 @@ pub struct Flags {
     /// Threads that run components [default: one per processor]
     #[arg(long, env = "AIYBIZ_GUEST_THREADS", global = true)]
     pub guest_threads: Option<usize>,
+    /// Days that receipts and logs of events are kept [default: 30]
+    #[arg(long, env = "AIYBIZ_RECEIPT_DAYS", global = true)]
+    pub receipt_days: Option<u64>,
+    /// Receipts kept of one agent, with their logs; the oldest go first [default: 100000]
+    #[arg(long, env = "AIYBIZ_RECEIPTS_PER_AGENT", global = true)]
+    pub receipts_per_agent: Option<u64>,
     /// A TOML file with these settings and the sandbox's limits
     #[arg(long, env = "AIYBIZ_CONFIG", global = true)]
     pub config: Option<PathBuf>,
@@ -77,6 +94,8 @@ struct File {
     storage_url: Option<String>,
     webhook_allow: Option<Vec<IpNet>>,
     guest_threads: Option<usize>,
+    receipt_days: Option<u64>,
+    receipts_per_agent: Option<u64>,
     secret_key: Option<String>,
     previous_secret_keys: Option<Vec<String>>,
     pool: Pool,
@@ -94,6 +113,8 @@ pub struct Config {
     pub storage_url: String,
     pub webhook_allow: Vec<IpNet>,
     pub guest_threads: usize,
+    pub receipt_days: u64,
+    pub receipts_per_agent: u64,
     pub pool: Pool,
     pub limits: Limits,
     #[serde(skip)]
@@ -133,6 +154,15 @@ impl Config {
         }
         file.limits.check(&file.pool).map_err(|why| anyhow::anyhow!("limits: {why}"))?;
         let threads = flags.guest_threads.or(file.guest_threads);
+        let receipt_days = flags.receipt_days.or(file.receipt_days).unwrap_or(RECEIPT_DAYS);
+        let receipts = flags.receipts_per_agent.or(file.receipts_per_agent);
+        let receipts_per_agent = receipts.unwrap_or(RECEIPTS_PER_AGENT);
+        if !(1..=MOST_RECEIPT_DAYS).contains(&receipt_days) {
+            bail!("receiptDays must be between 1 and {MOST_RECEIPT_DAYS}");
+        }
+        if !(1..=MOST_RECEIPTS_PER_AGENT).contains(&receipts_per_agent) {
+            bail!("receiptsPerAgent must be between 1 and {MOST_RECEIPTS_PER_AGENT}");
+        }
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let secret_key = flags.secret_key.or(file.secret_key);
         let previous = flags.previous_secret_keys.or(file.previous_secret_keys).unwrap_or_default();
@@ -142,6 +172,8 @@ impl Config {
             storage_url,
             webhook_allow: flags.webhook_allow.or(file.webhook_allow).unwrap_or_default(),
             guest_threads: threads.unwrap_or(processors).max(1),
+            receipt_days,
+            receipts_per_agent,
             pool: file.pool,
             limits: file.limits,
             secret_key: secret_key.map(|text| parse_key(&text)).transpose()?,

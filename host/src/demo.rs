@@ -37,7 +37,7 @@ pub async fn run(config: Config, once: bool) -> Result<()> {
         Err(_) => serve::listen(([127, 0, 0, 1], 0).into()).await?,
     };
     let url = format!("http://{}", listener.local_addr()?);
-    let host = Host::open(config, Clock::default(), sandbox::this_program()?).await?;
+    let host = Host::open(config, Clock::default(), sandbox::this_program()).await?;
     let stopping = host.stopping.clone();
     let stop = async move {
         tokio::select! { () = serve::signal() => {}, () = stopping.cancelled() => {} }

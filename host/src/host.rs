@@ -3,12 +3,13 @@
 
 use crate::{
     accounts::Passwords,
-    bus::{self, Bus},
+    bus::{self, Bus, Tails},
     clock::Clock,
     config::Config,
     id::SessionId,
     net::{self, Guard, Out},
     objects::Objects,
+    policy::Policy,
     sandbox::{self, Sandbox},
     seal::Key,
     sessions::lane::{Lease, NodeKey},
@@ -38,8 +39,10 @@ pub struct Host {
     pub http: reqwest::Client,
     /// For components.
     pub out: Out,
+    pub policy: Arc<Policy>,
     pub sandbox: Arc<Sandbox>,
     pub bus: Bus,
+    pub tails: Tails,
     pub key: Key,
     pub passwords: Passwords,
     pub config: Arc<Config>,
@@ -65,11 +68,14 @@ impl Host {
         let (node, folder) = own(&config.data_dir, &clock)?;
         let key = config.key(&clock)?;
         let db = Db::open(&config.database_url).await.context("database")?;
+        let policy = Policy::new(config.limits.clone(), config.pool);
+        policy.check(&mut db.read().await?).await?;
         let objects = Objects::local(config.storage_folder()).context("object store")?;
         let sandbox = Sandbox::open(sandbox::Config {
             pool: config.pool,
             limits: config.limits.clone(),
             folder: config.data_dir.join("components"),
+            artifact_bytes: sandbox::ARTIFACTS,
             key: key.clone(),
             worker,
             threads: config.guest_threads,
@@ -79,12 +85,14 @@ impl Host {
         let host = Self {
             db,
             objects,
+            policy: Arc::new(policy),
             clock,
             http: guard.client()?,
             out: Out::new(&guard)?,
             guard,
             sandbox: Arc::new(sandbox.context("sandbox")?),
             bus,
+            tails: Tails::default(),
             key,
             passwords: Passwords::new()?,
             config: Arc::new(config),

@@ -49,8 +49,14 @@ id! {
     EventId;
     /// A file or a folder.
     NodeId;
+    /// A document or a secret that a client has handed to a session.
+    ItemId;
     /// One run of a component for one event.
     InvocationId;
+    /// A version on trial.
+    CanaryId;
+    /// An entry of the record of what operators decided.
+    AuditId;
     /// One worker's turn at driving a session's lane; a late worker's claim no
     /// longer matches, so it can neither reply nor finish.
     ClaimId;

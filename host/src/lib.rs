@@ -12,6 +12,7 @@
 //! api
 //! work                                          host, config below it
 //! accounts  catalog  sessions  files            a noun each: types, SQL, rules
+//! policy  audit
 //! delivery → sandbox
 //! reseal  storage  bus  objects  net            no domain words
 //! error  clock  id  timestamp  seal
@@ -19,6 +20,7 @@
 
 pub mod accounts;
 pub mod api;
+pub mod audit;
 pub mod bus;
 pub mod catalog;
 pub mod cli;
@@ -32,6 +34,7 @@ pub mod host;
 pub mod id;
 pub mod net;
 pub mod objects;
+pub mod policy;
 pub mod reseal;
 pub mod sandbox;
 pub mod seal;

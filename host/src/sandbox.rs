@@ -10,9 +10,11 @@
 //! an answer to a client, and hardly another guest.
 
 mod artifact;
+mod bounds;
 mod compile;
 mod egress;
 mod engine;
+mod explain;
 mod guest;
 mod headstart;
 mod imports;
@@ -26,12 +28,18 @@ mod scope;
 mod shape;
 mod signatures;
 mod site;
+mod spool;
 mod stdio;
 mod threads;
 mod turnstile;
+mod uploads;
+mod warm;
+mod worker;
 mod world;
 
-pub use compile::{Compiled, this_program, worker};
+pub use artifact::ARTIFACTS;
+pub use bounds::Senseless;
+pub use compile::Compiled;
 pub use egress::HttpCall;
 pub use guest::Facts;
 pub use headstart::head_start;
@@ -43,12 +51,16 @@ pub use run::{Ended, Event, Job};
 pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, Secret, State};
 pub use shape::{FUNCTION_BYTES, FUNCTION_KNOTS, FUNCTION_LOCALS, FUNCTIONS, MODULES};
 pub use site::{Site, check_site};
+pub use spool::{Spool, Upload};
 pub use turnstile::{Full, Standing};
+pub use uploads::{Place, Turn};
+pub use warm::{Keep, Waiting};
+pub use worker::{this_program, worker};
 
 use crate::{
     error::{Error, Result},
-    id::AgentId,
-    seal::{Key, hex},
+    id::{AgentId, BuilderId},
+    seal::Key,
     timestamp::Timestamp,
 };
 use artifact::Artifacts;
@@ -57,9 +69,8 @@ use compile::Judgement;
 use dashmap::DashMap;
 use futures::FutureExt;
 use guest::Guest;
-use meter::Meter;
-use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     future::Future,
     panic::AssertUnwindSafe,
     path::PathBuf,
@@ -69,9 +80,11 @@ use std::{
     },
     time::Instant,
 };
-use threads::{Begin, Threads, seat};
+use threads::{Known, Threads, seat};
 use tokio::{runtime::Handle, sync::Semaphore};
 use turnstile::Turnstile;
+use uploads::Uploads;
+use warm::{Kept, Warm};
 use wasmtime::{Engine, component::Linker};
 use world::{Agent, AgentPre};
 
@@ -79,15 +92,21 @@ use world::{Agent, AgentPre};
 /// space and the pages it uses.
 const READY: usize = 512;
 
-/// One upload is compiled at a time: the compiler takes a core and up to
-/// `compileMemoryBytes`.
-const COMPILES: usize = 1;
+/// What the trial of an upload may take of its own code's time, in milliseconds.
+/// Every event pays for instantiation, so an agent that needs longer is of no use;
+/// and strangers' start-up code must not keep the places for trials.
+const TRIAL_CPU: u64 = 1_000;
+
+/// The same on the clock: starting needs to wait for nothing.
+const TRIAL_WALL: u64 = 5_000;
 
 pub struct Config {
     pub pool: Pool,
     pub limits: Limits,
     /// Where compiled components are kept.
     pub folder: PathBuf,
+    /// Bytes that they may take; the least recently used go first.
+    pub artifact_bytes: u64,
     pub key: Key,
     /// The program that is run as `compile-worker`.
     pub worker: PathBuf,
@@ -104,10 +123,13 @@ pub struct Sandbox {
     artifacts: Arc<Artifacts>,
     ready: DashMap<String, Arc<Component>>,
     uses: AtomicU64,
-    compiles: Semaphore,
+    uploads: Uploads,
     trials: Semaphore,
     turnstile: Turnstile,
-    threads: Threads,
+    threads: Arc<Threads>,
+    warm: Arc<Warm>,
+    /// Slots for instances, of all seats together.
+    slots: u64,
 }
 
 /// A component that is ready to be instantiated.
@@ -120,29 +142,47 @@ pub struct Component {
 
 /// What became of an upload.
 pub struct Admission {
-    pub sha256: String,
     pub inspection: Inspection,
     pub compiled: Option<Compiled>,
+}
+
+impl Admission {
+    /// Of a file that is not even read.
+    pub fn too_large(size: u64, limits: &Limits) -> Self {
+        Self { inspection: Inspection::too_large(size, limits), compiled: None }
+    }
+
+    /// What is left of each limit on an upload's shape and on compiling it, in
+    /// percent.
+    pub fn headroom(&self, limits: &Limits) -> BTreeMap<&'static str, u64> {
+        self.inspection.shape.headroom(limits, self.compiled.as_ref())
+    }
 }
 
 impl Sandbox {
     /// Blocks while the pool is reserved; call it at start, inside a runtime, whose
     /// clock and sockets guests use.
     pub fn open(config: Config) -> Result<Self> {
-        let threads = Threads::start(config.threads.max(1), &Handle::current())?;
-        let engines = engine::serving(&config.pool, threads.seats()).map_err(internal)?;
+        let seats = config.threads.max(1);
+        let each = config.pool.instances.div_ceil(seats as u64);
+        let engines = engine::serving(&config.pool, seats, each).map_err(internal)?;
+        let each = usize::try_from(each).unwrap_or(usize::MAX);
+        let threads = Threads::start(seats, each, &Handle::current())?;
         let linkers = engines.iter().map(linker).collect::<wasmtime::Result<Vec<_>>>();
+        let artifacts = Artifacts::open(config.folder, config.key, config.artifact_bytes)?;
         Ok(Self {
-            artifacts: Arc::new(Artifacts::open(config.folder, config.key)?),
+            artifacts: Arc::new(artifacts),
             linkers: Arc::new(linkers.map_err(internal)?),
             engines: Arc::new(engines),
             worker: config.worker,
             ready: DashMap::new(),
             uses: AtomicU64::new(0),
-            compiles: Semaphore::new(COMPILES),
+            uploads: Uploads::default(),
             trials: Semaphore::new(engine::TRIALS as usize),
             turnstile: Turnstile::default(),
-            threads,
+            threads: Arc::new(threads),
+            warm: Arc::new(Warm::new(config.pool.warm_bytes)),
+            slots: config.pool.instances,
             limits: Arc::new(config.limits),
         })
     }
@@ -151,19 +191,38 @@ impl Sandbox {
         &self.limits
     }
 
+    /// A place among the uploads of that builder, or the answer that there is none.
+    pub fn enter(&self, builder: BuilderId) -> Result<Place> {
+        self.uploads.enter(builder)
+    }
+
+    /// Waits until the compiler is free, as somebody who need not wait for builders.
+    pub async fn turn(&self) -> Turn {
+        self.uploads.turn(None).await
+    }
+
+    /// Where an upload can arrive.
+    pub fn spool(&self) -> Result<Spool> {
+        Spool::begin(self.artifacts.folder())
+    }
+
+    /// An upload that is all here already.
+    pub async fn spooled(&self, bytes: &Bytes) -> Result<Upload> {
+        let mut spool = self.spool()?;
+        spool.write(bytes).await?;
+        spool.finish().await
+    }
+
     /// Inspects, compiles and tries an upload. Problems are in the answer; an
     /// error is the platform's.
-    pub async fn admit(&self, upload: Bytes) -> Result<Admission> {
-        let hashed = upload.clone();
-        let sha256 = tokio::task::spawn_blocking(move || hex(&Sha256::digest(&hashed)));
-        let sha256 = sha256.await.map_err(Error::internal)?;
-        let Judgement { mut inspection, compiled } = self.judge(&sha256, &upload).await?;
+    pub async fn admit(&self, turn: Turn, upload: &Upload, limits: &Limits) -> Result<Admission> {
+        let Judgement { mut inspection, compiled } = self.judge(turn, upload, limits).await?;
         if inspection.problems.is_empty()
-            && let Err(why) = self.try_out(&sha256).await
+            && let Err(why) = self.try_out(&upload.sha256, limits).await
         {
             inspection.refuse("body", why);
         }
-        Ok(Admission { sha256, inspection, compiled })
+        Ok(Admission { inspection, compiled })
     }
 
     /// The component of that digest, ready to run. `upload` fetches the bytes in
@@ -171,22 +230,31 @@ impl Sandbox {
     pub async fn load(
         &self,
         sha256: &str,
+        limits: &Limits,
         upload: impl Future<Output = Result<Bytes>>,
     ) -> Result<Arc<Component>> {
         if let Some(component) = self.ready(sha256).await? {
             return Ok(component);
         }
-        let upload = upload.await?;
+        let turn = self.turn().await;
+        // Somebody else may have had it compiled meanwhile.
+        if let Some(component) = self.ready(sha256).await? {
+            return Ok(component);
+        }
         let broken = |why: String| Error::internal(anyhow::anyhow!("component {sha256}: {why}"));
-        let Judgement { inspection, .. } = self.judge(sha256, &upload).await?;
+        let upload = self.spooled(&upload.await?).await?;
+        if upload.sha256 != sha256 {
+            return Err(broken("its upload was changed in the object store".into()));
+        }
+        let Judgement { inspection, .. } = self.judge(turn, &upload, limits).await?;
         if let Some(problem) = inspection.problems.first() {
             return Err(broken(format!("{}: {}", problem.pointer, problem.detail)));
         }
         self.ready(sha256).await?.ok_or_else(|| broken("does not load".into()))
     }
 
-    /// Handles one event: waits for a place, runs a fresh instance, tells how it
-    /// went. When the caller is dropped, so is the guest.
+    /// Handles one event: waits for a place, runs an instance, tells how it went.
+    /// When the caller is dropped, so is the guest.
     pub async fn handle(
         &self,
         agent: AgentId,
@@ -197,12 +265,30 @@ impl Sandbox {
         let place = self.turnstile.enter(agent, &job.limits).await?;
         let waited = queued.elapsed();
         let (limits, facts) = (Arc::clone(&job.limits), job.facts.clone());
-        let (engines, meter) = (Arc::clone(&self.engines), Arc::<Meter>::default());
-        let (sha256, counted) = (component.sha256.clone(), Arc::clone(&meter));
-        let event = self.threads.spawn(Begin::Anywhere, meter, async move {
+        let sha256 = component.sha256.clone();
+        let kept = self.kept(&job, &sha256);
+        let (instance, slot) = kept.map(|kept| (kept.instance, kept.slot)).unzip();
+        let known = slot.map_or_else(Arc::default, Known::at);
+        let (engines, own) = (Arc::clone(&self.engines), Arc::clone(&known));
+        let (warm, threads) = (Arc::clone(&self.warm), Arc::clone(&self.threads));
+        let event = self.threads.spawn(&known, async move {
             let _place = place;
-            let (engine, pre) = (&engines[seat()], &component.pres[seat()]);
-            run::run(engine, pre, &component.sha256, job, counted).await
+            let instance =
+                instance.and_then(|kept: run::Instance| kept.renewed(&job, Arc::clone(&own)));
+            let fresh = || run::Instance::fresh(&engines[seat()], &job, Arc::clone(&own));
+            let instance = instance.unwrap_or_else(fresh);
+            let (keep, most) = (job.keep, job.limits.warm_instances);
+            let pre = &component.pres[seat()];
+            let (receipt, instance) = run::run(instance, pre, &component.sha256, job).await;
+            if let (Some(keep), Some(instance), Some(slot)) = (keep, instance, own.take_slot()) {
+                let (sha256, bytes) = (component.sha256.clone(), instance.bytes());
+                let Keep { session, seq, now: since, .. } = keep;
+                let kept = Kept { instance, slot, agent, sha256, bytes, seq, since };
+                for gone in warm.put(session, kept, most) {
+                    threads.let_go(gone);
+                }
+            }
+            receipt
         });
         let mut receipt = match AssertUnwindSafe(event).catch_unwind().await {
             Ok(receipt) => receipt,
@@ -210,6 +296,30 @@ impl Sandbox {
         };
         receipt.queue_micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         Ok(receipt)
+    }
+
+    /// The session's kept instance, if it is good for this event. Where there would
+    /// be no slot for a fresh one, the one that has waited longest goes.
+    fn kept(&self, job: &Job, sha256: &str) -> Option<Kept> {
+        let kept = job.keep.as_ref().map_or(Ok(None), |keep| self.warm.take(keep, sha256));
+        let found = kept.unwrap_or_else(|misfit| {
+            self.threads.let_go(misfit);
+            None
+        });
+        if found.is_none() && self.turnstile.running() + self.warm.count() > self.slots {
+            self.threads.let_go(self.warm.give_way());
+        }
+        found
+    }
+
+    /// Lets go of instances that nobody has used for long.
+    pub fn tidy(&self, now: Timestamp) {
+        self.threads.let_go(self.warm.idle(now));
+    }
+
+    /// Instances that are kept between events.
+    pub fn waiting(&self) -> Waiting {
+        self.warm.waiting()
     }
 
     /// How this agent's events stand in this process.
@@ -223,34 +333,32 @@ impl Sandbox {
     }
 
     /// Judges an upload and keeps the artifact, if there is one.
-    async fn judge(&self, sha256: &str, upload: &[u8]) -> Result<Judgement> {
-        let _turn = self.compiles.acquire().await;
-        let draft = self.artifacts.draft();
-        let _gone = RemoveOnDrop(&draft);
-        let judged = compile::judge(&self.worker, &self.limits, upload, &draft).await?;
+    async fn judge(&self, _turn: Turn, upload: &Upload, limits: &Limits) -> Result<Judgement> {
+        let draft = spool::Draft::new(self.artifacts.folder());
+        let judged = compile::judge(&self.worker, limits, upload, &draft).await?;
         if judged.compiled.is_some() {
             let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engines[0].clone());
-            let (name, path) = (sha256.to_owned(), draft.clone());
-            let kept = tokio::task::spawn_blocking(move || artifacts.keep(&engine, &name, &path));
+            let name = upload.sha256.clone();
+            let kept = tokio::task::spawn_blocking(move || artifacts.keep(&engine, &name, &draft));
             kept.await.map_err(Error::internal)??;
-            self.ready.remove(sha256);
+            self.ready.remove(&upload.sha256);
         }
         Ok(judged)
     }
 
     /// Links the component and instantiates it once, with nothing in its scope.
-    async fn try_out(&self, sha256: &str) -> Result<(), String> {
+    async fn try_out(&self, sha256: &str, limits: &Limits) -> Result<(), String> {
         let component = self.ready(sha256).await.map_err(|error| match error.cause {
             Some(cause) => format!("{cause:#}"),
             None => error.detail,
         })?;
         let component = component.ok_or("it does not load")?;
         let _turn = self.trials.acquire().await;
-        let (engines, job) = (Arc::clone(&self.engines), trial(&self.limits));
-        let meter = Arc::<Meter>::default();
-        let counted = Arc::clone(&meter);
-        let trial = self.threads.spawn(Begin::Slow, meter, async move {
-            run::instantiate(&engines[seat()], &component.pres[seat()], job, counted).await
+        let (engines, job) = (Arc::clone(&self.engines), trial(limits));
+        let known = Known::slow();
+        let own = Arc::clone(&known);
+        let trial = self.threads.spawn(&known, async move {
+            run::instantiate(&engines[seat()], &component.pres[seat()], job, own).await
         });
         let tried = AssertUnwindSafe(trial).catch_unwind().await;
         let tried = tried.map_err(|_| "the platform failed to try it".to_owned())?;
@@ -303,7 +411,12 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     Ok(linker)
 }
 
-fn trial(limits: &Arc<Limits>) -> Job {
+fn trial(limits: &Limits) -> Job {
+    let limits = Limits {
+        cpu_millis: limits.cpu_millis.min(TRIAL_CPU),
+        wall_millis: limits.wall_millis.min(TRIAL_WALL),
+        ..limits.clone()
+    };
     Job {
         event: Event::Started,
         facts: Facts {
@@ -313,18 +426,11 @@ fn trial(limits: &Arc<Limits>) -> Job {
             attempt: 1,
         },
         scope: Arc::new(Nothing),
-        limits: Arc::clone(limits),
+        limits: Arc::new(limits),
+        keep: None,
     }
 }
 
 fn internal(error: wasmtime::Error) -> Error {
     Error::internal(anyhow::anyhow!("{error:#}"))
-}
-
-struct RemoveOnDrop<'a>(&'a std::path::Path);
-
-impl Drop for RemoveOnDrop<'_> {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.0);
-    }
 }

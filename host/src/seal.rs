@@ -19,7 +19,11 @@ use chacha20poly1305::{
 };
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    sync::Arc,
+};
 use subtle::ConstantTimeEq;
 
 pub type Tag = [u8; 32];
@@ -28,6 +32,9 @@ pub type Tag = [u8; 32];
 pub type KeyId = [u8; 8];
 
 const NONCE_BYTES: usize = 24;
+
+/// Of a file that is read; enough to be quick.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Cheap to clone; `Debug` shows nothing of it.
 #[derive(Clone)]
@@ -55,11 +62,35 @@ impl Key {
         self.0.current.tag(purpose, parts)
     }
 
-    /// Was this tag made of these parts, with whichever key? Takes as long for a
-    /// wrong one as for a right one.
+    /// The same over a part and what is in a file, which is read as it is needed.
+    pub fn tag_file(&self, purpose: &str, part: &[u8], file: &mut File) -> io::Result<Tag> {
+        self.0.current.tag_file(purpose, part, file)
+    }
+
+    /// Was this tag made of these parts, with whichever key?
     pub fn made(&self, tag: &[u8], purpose: &str, parts: &[&[u8]]) -> bool {
-        let fits = |root: &Root| bool::from(root.tag(purpose, parts).ct_eq(tag));
-        self.all().filter(|root| fits(root)).count() > 0
+        self.all().any(|root| root.tag(purpose, parts).ct_eq(tag).into())
+    }
+
+    /// The same for a part and what is in a file.
+    pub fn made_file(
+        &self,
+        tag: &[u8],
+        purpose: &str,
+        part: &[u8],
+        file: &mut File,
+    ) -> io::Result<bool> {
+        for root in self.all() {
+            if root.tag_file(purpose, part, file)?.ct_eq(tag).into() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether there may be anything that the current key did not make.
+    pub fn has_previous(&self) -> bool {
+        !self.0.previous.is_empty()
     }
 
     /// Encrypts a value so that it can only be opened in the same place.
@@ -102,13 +133,32 @@ impl Root {
     }
 
     fn tag(&self, purpose: &str, parts: &[&[u8]]) -> Tag {
+        self.mac(purpose, parts).finalize().into_bytes().into()
+    }
+
+    fn tag_file(&self, purpose: &str, part: &[u8], file: &mut File) -> io::Result<Tag> {
+        let mut mac = self.mac(purpose, &[part]);
+        file.rewind()?;
+        let length = file.metadata()?.len();
+        mac.update(&length.to_be_bytes());
+        let mut content = file.take(length);
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match content.read(&mut piece)? {
+                0 => return Ok(mac.finalize().into_bytes().into()),
+                read => mac.update(&piece[..read]),
+            }
+        }
+    }
+
+    fn mac(&self, purpose: &str, parts: &[&[u8]]) -> Hmac<Sha256> {
         let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.secret)
             .expect("HMAC takes a key of any length");
         for part in std::iter::once(&purpose.as_bytes()).chain(parts) {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
-        mac.finalize().into_bytes().into()
+        mac
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {

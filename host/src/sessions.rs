@@ -12,10 +12,11 @@ pub mod log;
 pub mod memory;
 pub mod receipts;
 pub mod replies;
+pub mod shared;
 pub mod tickets;
 
 use crate::{
-    catalog::Template,
+    catalog::{Template, canaries},
     clock::Clock,
     error::{Error, Kind, Result},
     id::{AgentId, ClaimId, CompanyId, MemberId, SessionId},
@@ -77,7 +78,8 @@ pub struct Told {
     pub claimed: bool,
 }
 
-/// Opens a session with a template that the caller may use.
+/// Opens a session with a template that the caller may use. For a `fresh` one, no
+/// instance is kept between events.
 pub async fn open(
     tx: &mut Tx,
     clock: &Clock,
@@ -85,6 +87,7 @@ pub async fn open(
     company: CompanyId,
     member: MemberId,
     lease: Lease,
+    fresh: bool,
 ) -> Result<(Session, Told)> {
     if let Some(most) = template.max_sessions {
         // The template's row is the queue for its places.
@@ -96,12 +99,14 @@ pub async fn open(
             return Err(Error::conflict("agent_full", detail));
         }
     }
+    let canary = canaries::draw(tx, clock, template.id).await?;
     let now = clock.now();
     let sql = concat!(
         "INSERT INTO sessions (id, agent_id, company_id, member_id, status, agent_name, delivery,
              billing_model, price_cents_per_hour, created_at, last_seq, queued, lane_claim,
-             lane_until, lane_due)
-         VALUES ($1, $2, $3, $4, 'provisioning', $5, $6, 'free', $7, $8, 1, 1, $9, $10, $8)
+             lane_until, lane_due, version, pinned_since, canary_id, fresh)
+         VALUES ($1, $2, $3, $4, 'provisioning', $5, $6, 'free', $7, $8, 1, 1, $9, $10, $8, $11,
+             $12, $13, $14)
          RETURNING ",
         session_columns!()
     );
@@ -117,6 +122,10 @@ pub async fn open(
         .bind(now)
         .bind(lease.claim)
         .bind(lease.until)
+        .bind(template.active_version)
+        .bind(template.pinned_since)
+        .bind(canary)
+        .bind(fresh)
         .one()
         .await;
     let session: Session = gone(session)?.ok_or(Error::not_found("agent"))?;
@@ -215,8 +224,8 @@ pub async fn activate(tx: &mut Tx, clock: &Clock, id: SessionId) -> Result<Optio
     Ok(Some(log::insert(tx, id, seq, clock.id(), new, now).await?))
 }
 
-/// Ends a session: what waits for the agent is cancelled, and the last it hears
-/// is `session_ended`. None when it was over already.
+/// Ends a session: what waits for the agent is cancelled, secrets are forgotten, and
+/// the last it hears is `session_ended`. None when it was over already.
 pub async fn end(
     tx: &mut Tx,
     clock: &Clock,
@@ -234,6 +243,7 @@ pub async fn end(
     let Some((seq,)) = ended else { return Ok(None) };
     // Nobody can finish them any more.
     drafts::delete_all(tx, id).await?;
+    shared::purge(tx, id).await?;
     let sql =
         "UPDATE events SET delivery = 'cancelled' WHERE session_id = $1 AND delivery = 'queued'";
     let cancelled = tx.query(sql).bind(id).run().await?;

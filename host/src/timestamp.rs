@@ -75,12 +75,19 @@ impl Serialize for Timestamp {
     }
 }
 
+/// RFC 3339, in any time zone.
+impl std::str::FromStr for Timestamp {
+    type Err = time::error::Parse;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).map(Self)
+    }
+}
+
 impl<'de> serde::Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339)
-            .map(Self)
-            .map_err(D::Error::custom)
+        text.parse().map_err(D::Error::custom)
     }
 }
 

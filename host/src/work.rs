@@ -8,7 +8,13 @@ pub mod lane;
 mod retry;
 mod scope;
 
-use crate::{accounts, catalog::components, host::Host, sessions};
+use crate::{
+    accounts,
+    catalog::components,
+    host::Host,
+    sessions::{self, receipts::sweep},
+    timestamp::Timestamp,
+};
 use std::time::Duration;
 
 /// How long something due may wait when nobody said so.
@@ -16,6 +22,16 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How often things are put away.
 const TIDY: Duration = Duration::from_mins(1);
+
+/// How long nothing may be heard of an upload before its process is taken for dead:
+/// a living one says so every ten seconds.
+const SILENCE: Duration = Duration::from_mins(2);
+
+/// Transactions in which receipts are deleted, each time: more than a busy platform
+/// writes meanwhile.
+const SWEEPS: usize = 400;
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// Lanes taken over in one transaction.
 const BATCH: i64 = 32;
@@ -27,9 +43,9 @@ const LANES: usize = 10_000;
 /// Begins to look for due lanes, until the host stops.
 pub fn start(host: &Host) {
     tidy_up(host);
-    let worker = host.clone();
+    let (worker, started) = (host.clone(), host.clock.now());
     host.tasks.spawn(async move {
-        if let Err(error) = pick_up(&worker).await {
+        if let Err(error) = pick_up(&worker, started).await {
             tracing::error!(%error, "cannot pick up what the last process left; it will be due soon");
         }
         while !worker.stopping.is_cancelled() {
@@ -67,10 +83,12 @@ fn tidy_up(host: &Host) {
     });
 }
 
-/// What the process before this one was at when it died is due now.
-async fn pick_up(host: &Host) -> crate::error::Result<()> {
+/// What the process before this one was at when it died is due now; uploads that it
+/// had are given up, since their bytes are gone.
+async fn pick_up(host: &Host, started: Timestamp) -> crate::error::Result<()> {
     let mut tx = host.db.write().await?;
     let left = sessions::lane::release_all(&mut tx, host.node).await?;
+    components::give_up_own(&mut tx, host.node.0, started).await?;
     tx.commit().await?;
     if left > 0 {
         tracing::info!(lanes = left, "picking up where the last process left off");
@@ -81,13 +99,41 @@ async fn pick_up(host: &Host) -> crate::error::Result<()> {
 /// Puts away what nobody else will.
 pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let now = host.clock.now();
-    // Twice what an upload may wait for and be compiled in, with time to spare.
-    let limits = host.sandbox.limits();
-    let patience = Duration::from_millis(limits.compile_millis) * 2 + TIDY;
+    host.sandbox.tidy(now);
     let mut tx = host.db.write().await?;
-    components::give_up(&mut tx, now - patience).await?;
+    components::give_up(&mut tx, now - SILENCE).await?;
     accounts::sweep_tokens(&mut tx, now).await?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    sweep_receipts(host).await
+}
+
+/// Deletes receipts that are too old, then those that are too many of one agent.
+async fn sweep_receipts(host: &Host) -> crate::error::Result<()> {
+    let days = u32::try_from(host.config.receipt_days).unwrap_or(u32::MAX);
+    let until = host.clock.now() - DAY * days;
+    let mut left = SWEEPS;
+    let mut full = true;
+    while full && left > 0 {
+        let mut tx = host.db.write().await?;
+        full = sweep::old(&mut tx, until).await? == u64::from(sweep::BATCH);
+        tx.commit().await?;
+        left -= 1;
+    }
+    let most = i64::try_from(host.config.receipts_per_agent).unwrap_or(i64::MAX);
+    let crowded = {
+        let mut tx = host.db.read().await?;
+        sweep::crowded(&mut tx, most).await?
+    };
+    for (agent, last) in crowded {
+        let mut full = true;
+        while full && left > 0 && !host.stopping.is_cancelled() {
+            let mut tx = host.db.write().await?;
+            full = sweep::agents(&mut tx, agent, last).await? == u64::from(sweep::BATCH);
+            tx.commit().await?;
+            left -= 1;
+        }
+    }
+    Ok(())
 }
 
 /// Takes over what is due and says how much that was.

@@ -9,7 +9,7 @@ pub const LIBRARIAN: &[u8] = include_bytes!("../../guest-examples/librarian/libr
 pub const WIT: &str = include_str!("../../wit/agent.wit");
 
 /// What guests may import of WASI, and a world with it.
-const WASI: &str = r"
+pub const WASI: &str = r"
 package wasi:io@0.2.0 {
   interface error { resource error; }
   interface poll { resource pollable { block: func(); } }
@@ -100,9 +100,20 @@ pub fn core(text: &str) -> Vec<u8> {
     with_world(text, &format!("{WIT}{WASI}"), "agent-with-wasi")
 }
 
+/// The same with DWARF: which line of `guest.wat` each instruction comes from.
+pub fn with_lines(text: &str) -> Vec<u8> {
+    let mut parser = wat::Parser::new();
+    parser.generate_dwarf(wat::GenerateDwarf::Lines);
+    let module = parser.parse_str(Some("guest.wat".as_ref()), text).expect("well-formed text");
+    describe(module, &format!("{WIT}{WASI}"), "agent-with-wasi")
+}
+
 /// The same for another world.
 pub fn with_world(text: &str, wit: &str, world: &str) -> Vec<u8> {
-    let mut module = wat::parse_str(text).expect("well-formed text");
+    describe(wat::parse_str(text).expect("well-formed text"), wit, world)
+}
+
+fn describe(mut module: Vec<u8>, wit: &str, world: &str) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     let package = resolve.push_str("test.wit", wit).expect("well-formed WIT");
     let world = resolve.select_world(&[package], Some(world)).expect("the world");

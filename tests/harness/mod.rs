@@ -16,6 +16,7 @@ pub mod voice;
 pub mod webhook;
 
 use aiybiz_host::{
+    accounts,
     clock::Clock,
     config::{Config, Flags},
     host::Host,
@@ -23,7 +24,11 @@ use aiybiz_host::{
     sandbox::Limits,
     serve,
 };
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 
 pub use people::Person;
@@ -72,6 +77,18 @@ pub fn run(test: impl Future<Output = ()>) {
         .expect("a runtime");
     runtime.block_on(test);
     runtime.shutdown_background();
+}
+
+/// Waits until something is there.
+pub async fn within<T>(most: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < most, "it does not come about within {most:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A place for one platform's data; gone when dropped.
@@ -212,6 +229,16 @@ impl Platform {
     pub async fn builder(&self, name: &str) -> Person {
         let person = self.person(name).await;
         person.post("/builder", json!({ "displayName": name })).await.created();
+        person
+    }
+
+    /// Someone who also runs the platform.
+    pub async fn operator(&self, name: &str) -> Person {
+        let person = self.person(name).await;
+        let mut tx = self.host.db.write().await.expect("a transaction");
+        let granted = accounts::grant_operator(&mut tx, &person.email).await;
+        assert!(granted.expect("an answer"), "{name} has signed up");
+        tx.commit().await.expect("it is kept");
         person
     }
 }

@@ -3,6 +3,7 @@
 use super::{Place, program};
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -17,8 +18,13 @@ impl Process {
         Self::start(command(place).arg("serve"))
     }
 
-    /// The same, with these in its environment.
-    pub fn serve_with(place: &Place, environment: Vec<(&str, String)>) -> Self {
+    /// With a file of settings.
+    pub fn serve_with(place: &Place, config: &Path) -> Self {
+        Self::start(command(place).arg("serve").arg("--config").arg(config))
+    }
+
+    /// With more in its environment.
+    pub fn serve_in(place: &Place, environment: Vec<(&str, String)>) -> Self {
         Self::start(command(place).envs(environment).arg("serve"))
     }
 

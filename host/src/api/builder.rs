@@ -2,12 +2,12 @@
 
 use super::{
     caller::Builder,
-    catalogue,
+    canaries, catalogue,
     input::{self, Body, Params},
     page::{self, Page},
 };
 use crate::{
-    catalog::{self, Listing, Template},
+    catalog::{self, Listing, Template, canaries::newest},
     delivery::webhook,
     error::{Error, Result},
     host::Host,
@@ -54,6 +54,8 @@ struct NewTemplate {
     max_sessions: Option<i64>,
     webhook_url: Option<String>,
     retry_policy: Option<String>,
+    #[serde(default)]
+    pin_sessions: bool,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +81,8 @@ struct Change {
     webhook_url: Option<Option<String>>,
     #[serde(default, deserialize_with = "input::given")]
     retry_policy: Option<String>,
+    #[serde(default, deserialize_with = "input::given")]
+    pin_sessions: Option<bool>,
 }
 
 async fn create(
@@ -103,6 +107,7 @@ async fn create(
             delivery: new.delivery,
             retry_policy: new.retry_policy.unwrap_or_else(|| policy.into()),
             webhook_url: new.webhook_url,
+            pin_sessions: new.pin_sessions,
         },
     )?;
     let id: AgentId = host.clock.id();
@@ -138,7 +143,9 @@ async fn show(
 ) -> Result<Json<Value>> {
     let mut tx = host.db.read().await?;
     let template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
-    Ok(Json(owned(&template)))
+    let mut answer = owned(&template);
+    answer["canary"] = json!(newest(&mut tx, template.id).await?.as_ref().map(canaries::shown));
+    Ok(Json(answer))
 }
 
 async fn change(
@@ -163,6 +170,7 @@ async fn change(
             delivery: old.delivery,
             retry_policy: change.retry_policy.unwrap_or(old.retry_policy),
             webhook_url: change.webhook_url.unwrap_or(old.webhook_url),
+            pin_sessions: change.pin_sessions.unwrap_or(old.pinned_since.is_some()),
         },
     )?;
     if old.status == "active" && listing.delivery == "webhook" && listing.webhook_url.is_none() {
@@ -234,6 +242,9 @@ fn checked(host: &Host, mut listing: Listing) -> Result<Listing> {
     if !["none", "standard"].contains(&listing.retry_policy.as_str()) {
         return Err(Error::field("/retryPolicy", "must be none or standard"));
     }
+    if listing.pin_sessions && listing.delivery == "webhook" {
+        return Err(Error::field("/pinSessions", "is for component agents; this one is a webhook"));
+    }
     if let Some(url) = &listing.webhook_url {
         if listing.delivery == "component" {
             return Err(Error::field(
@@ -262,6 +273,7 @@ fn owned(template: &Template) -> Value {
     all["webhookUrl"] = json!(template.webhook_url);
     all["retryPolicy"] = json!(template.retry_policy);
     all["activeVersion"] = json!(template.active_version);
+    all["pinSessions"] = json!(template.pinned_since.is_some());
     all["publishBlockers"] = json!(template.blockers());
     all
 }

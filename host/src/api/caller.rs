@@ -43,6 +43,24 @@ impl FromRequestParts<Host> for Builder {
     }
 }
 
+/// An operator of the platform.
+pub(super) struct Operator(pub(super) Identity);
+
+impl FromRequestParts<Host> for Operator {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
+        let Caller(identity) = Caller::from_request_parts(parts, host).await?;
+        if !identity.operator {
+            return Err(Error::forbidden(
+                "not_an_operator",
+                "this is for the platform's operators",
+            ));
+        }
+        Ok(Self(identity))
+    }
+}
+
 /// The agent of the session in the path, known by the session's token.
 pub(super) struct Agent(pub(super) Session);
 

@@ -1,145 +1,37 @@
-//! Uploading components, choosing the active version, and reading what came of the
-//! events they handled.
+//! Versions of components: reading about them and choosing the active one. How they
+//! are uploaded is in `uploads`.
 
 use super::{
-    caller::{self, Builder},
-    input::{self, Params},
+    caller::Builder,
+    input::{self, Body, Params},
     page::{self, Page},
+    uploads,
 };
 use crate::{
     catalog::{
         self, Template,
-        components::{self, Report, Version},
+        components::{self, Version},
     },
-    error::{Error, Kind, Problem, Result},
+    error::{Error, Result},
     host::Host,
-    id::{AgentId, BuilderId, InvocationId, SessionId},
-    seal::hex,
-    sessions::receipts::{self, Invocation},
+    id::BuilderId,
     storage::Tx,
 };
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Path, Request, State},
-    http::{StatusCode, header},
+    extract::{DefaultBodyLimit, Path, State},
     routing::{get, post},
 };
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use std::time::Duration;
-
-/// How long an upload's answer waits for the compiler (contract §12.12).
-const WAIT: Duration = Duration::from_secs(30);
 
 pub(super) fn routes() -> Router<Host> {
     // The handler bounds the body by `componentBytes`.
-    let uploads = post(upload).layer(DefaultBodyLimit::disable()).get(list);
+    let uploads = post(uploads::upload).layer(DefaultBodyLimit::disable()).get(list);
     Router::new()
         .route("/builder/agents/{agent}/components", uploads)
-        .route("/builder/agents/{agent}/components/{version}", get(show))
+        .route("/builder/agents/{agent}/components/{version}", get(show).patch(change))
         .route("/builder/agents/{agent}/components/{version}/activate", post(activate))
-        .route("/builder/agents/{agent}/invocations", get(invocations))
-        .route("/builder/agents/{agent}/logs", get(logs))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Waiting {
-    wait: Option<String>,
-}
-
-async fn upload(
-    State(host): State<Host>,
-    Builder(owner): Builder,
-    Path(id): Path<String>,
-    Params(waiting): Params<Waiting>,
-    request: Request,
-) -> Result<(StatusCode, Json<Value>)> {
-    let template = {
-        let mut tx = host.db.read().await?;
-        component_agent(&mut tx, &id, owner).await?
-    };
-    let wait = match waiting.wait.as_deref() {
-        Some("0") => Duration::ZERO,
-        None | Some("1") => WAIT,
-        Some(_) => return Err(Error::field("wait", "must be 0 or 1")),
-    };
-    let bytes = wasm(&host, request).await?;
-    let (sha256, size) = (hex(&Sha256::digest(&bytes)), bytes.len() as i64);
-    let mut tx = host.db.write().await?;
-    let now = host.clock.now();
-    let version = components::begin(&mut tx, template.id, &sha256, size, now).await?;
-    tx.commit().await?;
-    // In a task of its own: a builder who hangs up does not stop it.
-    let admitting = host.tasks.spawn(admit(host.clone(), template.id, version, bytes));
-    let admitted = match tokio::time::timeout(wait, admitting).await {
-        Ok(admitted) => admitted.map_err(Error::internal)??,
-        Err(_) => {
-            let mut tx = host.db.read().await?;
-            let found = components::find(&mut tx, template.id, version).await?;
-            found.ok_or(Error::not_found("version"))?
-        }
-    };
-    if admitted.state == "refused" {
-        let detail = format!("version {version} was refused: {}", first(&admitted.report.problems));
-        let mut error = Error::new(Kind::Refused, "component_refused", detail);
-        error.problems = admitted.report.problems;
-        return Err(error);
-    }
-    Ok((StatusCode::CREATED, Json(shown(&admitted, template.active_version))))
-}
-
-fn first(problems: &[Problem]) -> String {
-    let first = problems.first().map(|problem| format!("{} {}", problem.pointer, problem.detail));
-    first.unwrap_or_default()
-}
-
-async fn wasm(host: &Host, request: Request) -> Result<Bytes> {
-    let kind = caller::text(request.headers(), header::CONTENT_TYPE.as_str()).unwrap_or_default();
-    if kind != "application/wasm" && kind != "application/octet-stream" {
-        let detail = "send the component itself as Content-Type: application/wasm";
-        return Err(Error::new(Kind::Unsupported, "not_wasm", detail));
-    }
-    let most = usize::try_from(host.sandbox.limits().component_bytes).unwrap_or(usize::MAX);
-    axum::body::to_bytes(request.into_body(), most).await.map_err(|_| {
-        let detail = format!("the upload broke off, or is larger than componentBytes ({most})");
-        Error::new(Kind::TooLarge, "component_too_large", detail)
-    })
-}
-
-/// Has the upload looked at, and writes down what came of it.
-async fn admit(host: Host, agent: AgentId, version: i64, bytes: Bytes) -> Result<Version> {
-    let looked = look(&host, bytes).await;
-    // A version that was begun is concluded, also when the platform fails.
-    let detail = "the platform failed to look at it; upload it again";
-    let failed = || Problem { pointer: "body".into(), detail: detail.into() };
-    let fallback = || Report { problems: vec![failed()], ..Report::default() };
-    let (report, error) = match looked {
-        Ok(report) => (report, None),
-        Err(error) => (fallback(), Some(error)),
-    };
-    let mut tx = host.db.write().await?;
-    let version = components::conclude(&mut tx, agent, version, &report).await?;
-    tx.commit().await?;
-    error.map_or(Ok(version), Err)
-}
-
-async fn look(host: &Host, bytes: Bytes) -> Result<Report> {
-    let admission = host.sandbox.admit(bytes.clone()).await?;
-    let inspection = admission.inspection;
-    if inspection.problems.is_empty() {
-        host.objects.put(&components::upload_key(&admission.sha256), bytes).await?;
-    }
-    Ok(Report {
-        world: inspection.world,
-        imports: inspection.imports,
-        metadata: inspection.metadata,
-        warnings: inspection.warnings,
-        problems: inspection.problems,
-        compile: json!(admission.compiled),
-    })
 }
 
 async fn list(
@@ -167,6 +59,27 @@ async fn show(
     Ok(Json(shown(&found.ok_or(Error::not_found("version"))?, template.active_version)))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    warm: bool,
+}
+
+/// All that can be changed of a version: whether its instances may be kept.
+async fn change(
+    State(host): State<Host>,
+    Builder(owner): Builder,
+    Path((id, version)): Path<(String, String)>,
+    Body(change): Body<Change>,
+) -> Result<Json<Value>> {
+    let mut tx = host.db.write().await?;
+    let template = component_agent(&mut tx, &id, owner).await?;
+    let version = input::id(&version, "version")?;
+    let version = components::set_warm(&mut tx, template.id, version, change.warm).await?;
+    tx.commit().await?;
+    Ok(Json(shown(&version, template.active_version)))
+}
+
 async fn activate(
     State(host): State<Host>,
     Builder(owner): Builder,
@@ -180,7 +93,8 @@ async fn activate(
     Ok(Json(shown(&version, Some(version.version))))
 }
 
-async fn component_agent(tx: &mut Tx, id: &str, owner: BuilderId) -> Result<Template> {
+/// The builder's agent, if it is one that runs components.
+pub(super) async fn component_agent(tx: &mut Tx, id: &str, owner: BuilderId) -> Result<Template> {
     let template = catalog::owned_by(tx, input::id(id, "agent")?, owner).await?;
     if template.delivery != "component" {
         return Err(Error::conflict("not_a_component_agent", "this agent is a webhook"));
@@ -188,96 +102,18 @@ async fn component_agent(tx: &mut Tx, id: &str, owner: BuilderId) -> Result<Temp
     Ok(template)
 }
 
-fn shown(version: &Version, active: Option<i64>) -> Value {
+pub(super) fn shown(version: &Version, active: Option<i64>) -> Value {
     let mut all = json!({
         "version": version.version,
         "sha256": version.sha256,
         "sizeBytes": version.size_bytes,
         "state": version.state,
+        "warm": version.warm,
         "createdAt": version.created_at,
         "active": active == Some(version.version),
     });
     if let (Some(all), Value::Object(report)) = (all.as_object_mut(), json!(version.report)) {
         all.extend(report);
-    }
-    all
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Filter {
-    session_id: Option<String>,
-    level: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-}
-
-async fn invocations(
-    State(host): State<Host>,
-    Builder(owner): Builder,
-    Path(id): Path<String>,
-    Params(filter): Params<Filter>,
-) -> Result<Json<Value>> {
-    if filter.level.is_some() {
-        return Err(Error::field("level", "is a filter of logs"));
-    }
-    let (found, limit) = find(&host, owner, &id, filter).await?;
-    Ok(page::answer(found, limit, |invocation| invocation.id.to_string(), invocation))
-}
-
-/// The entries of the newest events, newest event first, each event's in order.
-async fn logs(
-    State(host): State<Host>,
-    Builder(owner): Builder,
-    Path(id): Path<String>,
-    Params(mut filter): Params<Filter>,
-) -> Result<Json<Value>> {
-    let level = filter.level.take();
-    let (mut found, limit) = find(&host, owner, &id, filter).await?;
-    let more = found.len() as i64 > limit;
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| more).map(|invocation| invocation.id);
-    let entries = found.iter().flat_map(|invocation| {
-        let log = invocation.log.as_array().cloned().unwrap_or_default();
-        log.into_iter().map(move |mut entry| {
-            entry["sessionId"] = json!(invocation.session_id);
-            entry["eventId"] = json!(invocation.event_id);
-            entry["createdAt"] = json!(invocation.created_at);
-            entry
-        })
-    });
-    let entries =
-        entries.filter(|entry| level.is_none() || entry["level"].as_str() == level.as_deref());
-    let data: Vec<_> = entries.collect();
-    Ok(Json(json!({ "data": data, "nextCursor": next })))
-}
-
-async fn find(
-    host: &Host,
-    owner: BuilderId,
-    id: &str,
-    filter: Filter,
-) -> Result<(Vec<Invocation>, i64)> {
-    let session = filter.session_id.as_deref().map(str::parse::<SessionId>).transpose();
-    let session = session.map_err(|_| Error::field("sessionId", "is not an id"))?;
-    let page = Page::new(filter.limit, filter.cursor);
-    let (limit, before) = (page.limit()?, page.cursor::<InvocationId>()?);
-    let mut tx = host.db.read().await?;
-    let template = catalog::owned_by(&mut tx, input::id(id, "agent")?, owner).await?;
-    let found = receipts::list(&mut tx, template.id, session, before, limit + 1).await?;
-    Ok((found, limit))
-}
-
-fn invocation(invocation: &Invocation) -> Value {
-    let mut all = json!({
-        "id": invocation.id,
-        "eventId": invocation.event_id,
-        "sessionId": invocation.session_id,
-        "log": invocation.log,
-        "createdAt": invocation.created_at,
-    });
-    if let (Some(all), Some(receipt)) = (all.as_object_mut(), invocation.receipt.as_object()) {
-        all.extend(receipt.clone());
     }
     all
 }

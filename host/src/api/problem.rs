@@ -91,6 +91,10 @@ fn write(response: &mut Response, error: &Error, request_id: &str) {
         Kind::TooMany(seconds) => {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
+        // What is left of the body is not read, so nothing can follow it.
+        Kind::TooLarge => {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Kind::Unauthenticated => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

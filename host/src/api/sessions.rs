@@ -34,6 +34,7 @@ pub(super) fn routes() -> Router<Host> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewSession {
     agent_id: String,
+    keep_instance: Option<bool>,
 }
 
 async fn open(
@@ -53,9 +54,16 @@ async fn open(
     if let Some(blocker) = template.blockers().first() {
         return Err(Error::conflict(blocker.code(), "the agent is not ready to run"));
     }
+    let draft = template.status != "active";
+    if new.keep_instance.is_some() && !draft {
+        return Err(Error::field("/keepInstance", "is for test sessions on a draft"));
+    }
+    // What a component only seems to remember is found before anybody rents it.
+    let fresh = draft && !new.keep_instance.unwrap_or(false);
     let lease = host.lease();
     let (company, member) = (caller.company_id, caller.member_id);
-    let opened = sessions::open(&mut tx, &host.clock, &template, company, member, lease).await?;
+    let opened = sessions::open(&mut tx, &host.clock, &template, company, member, lease, fresh);
+    let opened = opened.await?;
     tx.commit().await?;
     let (session, told) = opened;
     work::lane::told(&host, told, lease.claim);

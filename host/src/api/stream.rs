@@ -6,7 +6,11 @@
 //! It keeps no events for a client that does not read: such a client is cut and
 //! may come back with its position.
 
-use super::{caller, input, input::Params};
+use super::{
+    caller, input,
+    input::Params,
+    sse::{End, HEARTBEAT, Out},
+};
 use crate::{
     accounts,
     bus::{BACKLOG, Listener, Signal},
@@ -17,30 +21,17 @@ use crate::{
 };
 use axum::{
     Router,
-    body::Body,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::get,
 };
-use bytes::Bytes;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
     sync::Arc,
-    time::Duration,
 };
-use tokio::sync::mpsc;
-
-/// A sign of life when nothing happens (contract §7); also a look at the log.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-
-/// How long a client may leave a line unread.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Lines on their way to the connection.
-const LINES: usize = 32;
 
 /// Entries read from the log at once.
 const PAGE: i64 = 100;
@@ -71,7 +62,7 @@ async fn stream(
         // Nothing will ever come: the one answer that stops an EventSource.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let (out, lines) = mpsc::channel(LINES);
+    let (out, response) = Out::new();
     let over = session.over() && start.unknown;
     let (shown, told) = (BTreeMap::new(), VecDeque::new());
     let reader = Reader { host: host.clone(), listener, last: start.after, shown, told, out };
@@ -79,19 +70,6 @@ async fn stream(
         // It ends when the client is gone, too slow, or has seen the session's end.
         let _ = reader.run(start.unknown, over).await;
     });
-    let body = futures::stream::unfold(lines, async |mut lines| {
-        let line: Arc<str> = lines.recv().await?;
-        Some((Ok::<_, Infallible>(Bytes::copy_from_slice(line.as_bytes())), lines))
-    });
-    let mut response = Body::from_stream(body).into_response();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-cache"),
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
     Ok(response)
 }
 
@@ -147,24 +125,12 @@ struct Reader {
     /// The newest entries that were read from the log: their pieces may still be in
     /// the ear, which holds no more than so many.
     told: VecDeque<EventId>,
-    out: mpsc::Sender<Arc<str>>,
-}
-
-/// Why a stream ends.
-enum End {
-    /// The session is over and the client knows.
-    Over,
-    Stopping,
-    /// The client is gone or too slow.
-    Gone,
-    Failed,
+    out: Out,
 }
 
 impl Reader {
     async fn run(mut self, unknown: bool, over: bool) -> Result<Infallible, End> {
-        // Spread, so that a restart does not bring everybody back at once.
-        let jitter = u64::from(u16::from_le_bytes(self.host.clock.random())) % 3_000;
-        self.send(format!("retry: {}\n: welcome\n\n", 2_000 + jitter).into()).await?;
+        self.out.welcome(&self.host.clock).await?;
         if unknown {
             self.send(lines::reset(self.last)).await?;
         }
@@ -185,7 +151,8 @@ impl Reader {
                 () = stopping.cancelled() => return Err(End::Stopping),
                 () = self.out.closed() => return Err(End::Gone),
                 () = tokio::time::sleep(HEARTBEAT) => {
-                    self.send(": still here\n\n".into()).await?;
+                    self.out.still_here().await?;
+                    // Also a look at the log.
                     Signal::News
                 }
             };
@@ -238,6 +205,6 @@ impl Reader {
     }
 
     async fn send(&self, line: Arc<str>) -> Result<(), End> {
-        self.out.send_timeout(line, PATIENCE).await.map_err(|_| End::Gone)
+        self.out.send(line).await
     }
 }

@@ -1,6 +1,7 @@
 //! Versions of a component agent. A version never changes; which one is active
 //! does, at once and both ways.
 
+use super::canaries;
 use crate::{
     error::{Error, Problem, Result},
     id::AgentId,
@@ -20,6 +21,8 @@ pub struct Version {
     pub state: String,
     #[sqlx(json)]
     pub report: Report,
+    /// Its instances may be kept between the events of a session.
+    pub warm: bool,
     pub created_at: Timestamp,
 }
 
@@ -36,12 +39,16 @@ pub struct Report {
     pub compile: serde_json::Value,
 }
 
-/// Takes the next number for an upload that is about to be looked at.
+/// The process that has an upload in its hands, and its successors.
+pub type Node = [u8; 8];
+
+/// Takes the next number for an upload that waits to be looked at by this process.
 pub async fn begin(
     tx: &mut Tx,
     agent: AgentId,
     sha256: &str,
     size_bytes: i64,
+    node: Node,
     now: Timestamp,
 ) -> Result<i64> {
     // The template's row is the queue for the next number.
@@ -53,8 +60,9 @@ pub async fn begin(
         return Err(Error::conflict("too_many_versions", detail));
     }
     let begun = tx.query(
-        "INSERT INTO components (agent_id, version, sha256, size_bytes, state, report, created_at)
-         VALUES ($1, $2, $3, $4, 'compiling', $5, $6)",
+        "INSERT INTO components
+             (agent_id, version, sha256, size_bytes, state, report, created_at, node, seen_at)
+         VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $6)",
     );
     let begun = begun
         .bind(agent)
@@ -62,12 +70,33 @@ pub async fn begin(
         .bind(sha256)
         .bind(size_bytes)
         .bind(Json(&Report::default()))
-        .bind(now);
+        .bind(now)
+        .bind(node.to_vec());
     gone(begun.run().await)?.ok_or(Error::not_found("agent"))?;
     Ok(last + 1)
 }
 
-/// Writes down what became of it: ready, or refused with its problems.
+/// Its turn has come.
+pub async fn compiling(tx: &mut Tx, agent: AgentId, version: i64) -> Result<()> {
+    let sql = "UPDATE components SET state = 'compiling'
+               WHERE agent_id = $1 AND version = $2 AND state = 'queued'";
+    match tx.query(sql).bind(agent).bind(version).run().await? {
+        // Its agent may have been deleted meanwhile.
+        0 => Err(Error::not_found("version")),
+        _ => Ok(()),
+    }
+}
+
+/// Says that its process lives and has not forgotten it.
+pub async fn seen(tx: &mut Tx, agent: AgentId, version: i64, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE components SET seen_at = $3
+               WHERE agent_id = $1 AND version = $2 AND state IN ('queued', 'compiling')";
+    tx.query(sql).bind(agent).bind(version).bind(now).run().await?;
+    Ok(())
+}
+
+/// Writes down what became of it: ready, or refused with its problems. One that was
+/// given up meanwhile stays so.
 pub async fn conclude(
     tx: &mut Tx,
     agent: AgentId,
@@ -75,28 +104,38 @@ pub async fn conclude(
     report: &Report,
 ) -> Result<Version> {
     let state = if report.problems.is_empty() { "ready" } else { "refused" };
-    let concluded = tx.query(
-        "UPDATE components SET state = $3, report = $4 WHERE agent_id = $1 AND version = $2
-         RETURNING version, sha256, size_bytes, state, report, created_at",
-    );
-    let concluded = concluded.bind(agent).bind(version).bind(state).bind(Json(report));
-    // Its agent may have been deleted meanwhile.
-    concluded.optional().await?.ok_or(Error::not_found("agent"))
+    let sql = "UPDATE components SET state = $3, report = $4
+               WHERE agent_id = $1 AND version = $2 AND state IN ('queued', 'compiling')";
+    let concluded = tx.query(sql).bind(agent).bind(version).bind(state).bind(Json(report));
+    concluded.run().await?;
+    find(tx, agent, version).await?.ok_or(Error::not_found("agent"))
 }
 
-/// Refuses uploads that were being looked at when their process died: everything
-/// begun before `begun`.
-pub async fn give_up(tx: &mut Tx, begun: Timestamp) -> Result<u64> {
+/// What is said of an upload whose process was stopped.
+pub fn given_up() -> Report {
     let why = "the platform was stopped while it looked at this upload; upload it again";
     let problem = Problem { pointer: "body".into(), detail: why.into() };
-    let report = Report { problems: vec![problem], ..Report::default() };
+    Report { problems: vec![problem], ..Report::default() }
+}
+
+/// Refuses uploads that no process has in its hands any more: none has said so since
+/// `silent_since`.
+pub async fn give_up(tx: &mut Tx, silent_since: Timestamp) -> Result<u64> {
     let sql = "UPDATE components SET state = 'refused', report = $2
-               WHERE state = 'compiling' AND created_at < $1";
-    Ok(tx.query(sql).bind(begun).bind(Json(&report)).run().await?)
+               WHERE state IN ('queued', 'compiling') AND seen_at < $1";
+    Ok(tx.query(sql).bind(silent_since).bind(Json(&given_up())).run().await?)
+}
+
+/// Refuses those that this process's dead predecessor had: begun before `started`.
+pub async fn give_up_own(tx: &mut Tx, node: Node, started: Timestamp) -> Result<u64> {
+    let sql = "UPDATE components SET state = 'refused', report = $3
+               WHERE state IN ('queued', 'compiling') AND node = $1 AND created_at < $2";
+    let given_up = Json(given_up());
+    Ok(tx.query(sql).bind(node.to_vec()).bind(started).bind(given_up).run().await?)
 }
 
 pub async fn find(tx: &mut Tx, agent: AgentId, version: i64) -> Result<Option<Version>> {
-    let sql = "SELECT version, sha256, size_bytes, state, report, created_at FROM components
+    let sql = "SELECT version, sha256, size_bytes, state, report, warm, created_at FROM components
                WHERE agent_id = $1 AND version = $2";
     Ok(tx.query(sql).bind(agent).bind(version).optional().await?)
 }
@@ -109,29 +148,46 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Version>> {
     let found = tx.query(
-        "SELECT version, sha256, size_bytes, state, report, created_at FROM components
+        "SELECT version, sha256, size_bytes, state, report, warm, created_at FROM components
          WHERE agent_id = $1 AND ($2 IS NULL OR version < $2)
          ORDER BY version DESC LIMIT $3",
     );
     Ok(found.bind(agent).bind(before).bind(limit).all().await?)
 }
 
-/// New events go to this version from now on; events that run finish on theirs.
+/// The version, if it can be run.
+pub async fn ready(tx: &mut Tx, agent: AgentId, version: i64) -> Result<Version> {
+    let found = find(tx, agent, version).await?.ok_or(Error::not_found("version"))?;
+    if found.state != "ready" {
+        let detail = format!("version {version} is {}, only a ready one can be run", found.state);
+        return Err(Error::conflict("version_not_ready", detail));
+    }
+    Ok(found)
+}
+
+/// New events go to this version from now on; events that run finish on theirs, and
+/// pinned sessions stay with theirs. A version on trial is promoted by it.
 pub async fn activate(
     tx: &mut Tx,
     agent: AgentId,
     version: i64,
     now: Timestamp,
 ) -> Result<Version> {
-    let found = find(tx, agent, version).await?.ok_or(Error::not_found("version"))?;
-    if found.state != "ready" {
-        let detail =
-            format!("version {version} is {}, only a ready one can be activated", found.state);
-        return Err(Error::conflict("version_not_ready", detail));
-    }
+    let found = ready(tx, agent, version).await?;
     let sql = "UPDATE agents SET active_version = $2, updated_at = $3 WHERE id = $1";
     tx.query(sql).bind(agent).bind(version).bind(now).run().await?;
+    canaries::end(tx, agent, version, "promoted", now).await?;
     Ok(found)
+}
+
+/// Says whether instances of this version may be kept; in force with the next event.
+pub async fn set_warm(tx: &mut Tx, agent: AgentId, version: i64, warm: bool) -> Result<Version> {
+    let set = tx.query(
+        "UPDATE components SET warm = $3 WHERE agent_id = $1 AND version = $2
+         RETURNING version, sha256, size_bytes, state, report, warm, created_at",
+    );
+    let set = set.bind(agent).bind(version).bind(warm);
+    set.optional().await?.ok_or(Error::not_found("version"))
 }
 
 /// Where the bytes of an upload are kept in the object store.

@@ -1,13 +1,18 @@
 //! Delivery into the sandbox.
 
 use super::{Delivery, Failure, Parcel, Report, Verdict, What};
-use crate::sandbox::{Component, Ended, Event, Facts, Full, Job, Outcome, Receipt, Sandbox};
+use crate::sandbox::{
+    Component, Ended, Event, Facts, Full, Job, Keep, Limits, Outcome, Receipt, Sandbox,
+};
 use async_trait::async_trait;
 use std::sync::Arc;
 
 pub struct ToComponent {
     pub sandbox: Arc<Sandbox>,
     pub component: Arc<Component>,
+    /// As they are when the event begins; it ends under them.
+    pub limits: Arc<Limits>,
+    pub keep: Option<Keep>,
 }
 
 #[async_trait]
@@ -26,7 +31,8 @@ impl Delivery for ToComponent {
                 attempt: parcel.attempt,
             },
             scope: parcel.scope,
-            limits: Arc::clone(self.sandbox.limits()),
+            limits: Arc::clone(&self.limits),
+            keep: self.keep,
         };
         match self.sandbox.handle(parcel.agent, Arc::clone(&self.component), job).await {
             Ok(receipt) => Report { verdict: verdict(&receipt), receipt: Some(receipt) },

@@ -3,38 +3,32 @@
 //!
 //! What that costs is not bounded by the upload's size (331 KiB can cost Cranelift
 //! 13 s and 1 GiB; 100 KB of names cost the validator seconds), and the libraries'
-//! authors do not promise otherwise. So it happens in `aiybiz compile-worker`: no
-//! environment, the upload on its standard input, the artifact on its standard
-//! output, which is the file to be, and what there is to say on its standard error;
-//! limits on address space, CPU time and file size that it sets for itself before it
-//! reads a byte; and a time limit that its parent enforces by killing it.
+//! authors do not promise otherwise. So it happens in `aiybiz compile-worker`, which
+//! confines itself (`worker.rs`): the upload is its standard input, the artifact its
+//! standard output, which is the file to be, and what there is to say is the last
+//! line of its standard error. Here is the parent's side, which enforces the time
+//! limit by killing it.
 
 use super::{
-    engine,
-    headstart::head_start,
-    inspect::{Inspection, inspect},
+    inspect::Inspection,
     limits::Limits,
+    spool::{Draft, Upload},
+    worker::{ARTIFACT_BYTES, Verdict},
 };
 use crate::error::Problem;
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::{
-    io::{Read, Write},
+    io,
     os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::Command,
+    io::AsyncReadExt,
+    process::{Child, Command},
 };
-
-/// The largest artifact: JavaScript's is 37 MB.
-const ARTIFACT_BYTES: u64 = 512 << 20;
-
-/// What the compiler may say about a failure, in characters.
-const COMPLAINT: usize = 2_000;
 
 /// What is heard of the worker; an inspection bounds its own lists.
 const SAID_BYTES: u64 = 4 << 20;
@@ -43,16 +37,10 @@ const SAID_BYTES: u64 = 4 << 20;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Compiled {
+    /// From the worker's start to its end; waiting for a turn is not counted.
     pub ms: u64,
     pub peak_bytes: u64,
     pub code_bytes: u64,
-}
-
-/// What the worker says on its standard error, as one line of JSON.
-#[derive(Serialize, Deserialize)]
-struct Verdict {
-    inspection: Inspection,
-    peak_bytes: u64,
 }
 
 /// What became of an upload: `compiled`, or the inspection has problems.
@@ -61,148 +49,130 @@ pub(super) struct Judgement {
     pub(super) compiled: Option<Compiled>,
 }
 
+/// How the worker ended.
+enum End {
+    /// With its exit status.
+    Itself(ExitStatus),
+    /// Killed, for taking too long.
+    Late,
+    /// Killed, for talking too much.
+    Talkative,
+}
+
 /// Judges `upload`; if there is nothing to object to, the artifact is in the file
 /// `draft`.
 pub(super) async fn judge(
     worker: &Path,
     limits: &Limits,
-    upload: &[u8],
-    draft: &Path,
-) -> std::io::Result<Judgement> {
+    upload: &Upload,
+    draft: &Draft,
+) -> io::Result<Judgement> {
     let begun = Instant::now();
+    let mut child = start(worker, limits, upload, draft)?;
+    let mut said = Vec::new();
     let allowed = Duration::from_millis(limits.compile_millis);
-    let output = match tokio::time::timeout(allowed, drive(worker, limits, upload, draft)).await {
-        Ok(output) => output?,
-        Err(_) => {
-            let limit = allowed.as_millis();
-            return Ok(refused(&format!("compiling took longer than compileMillis ({limit})")));
-        }
+    let end = match tokio::time::timeout(allowed, hear(&mut child, &mut said)).await {
+        Ok(end) => end?,
+        Err(_) => End::Late,
     };
-    let verdict = serde_json::from_slice::<Verdict>(&output.said);
-    let Verdict { inspection, peak_bytes } = match verdict {
-        Ok(verdict) if output.status.success() => verdict,
-        _ => return Ok(refused(&complaint(&output, limits))),
+    if !matches!(end, End::Itself(_)) {
+        // Gone for certain before the next one begins.
+        child.kill().await?;
+    }
+    // A panic's own words may come before it.
+    let last = said.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let verdict = serde_json::from_slice::<Verdict>(last);
+    let verdict = match (&end, verdict) {
+        (End::Itself(status), Ok(verdict)) if status.success() => verdict,
+        _ => return Ok(refused(complaint(&end, &said, limits))),
     };
-    let compiled = inspection.problems.is_empty().then(|| Compiled {
+    let compiled = verdict.inspection.problems.is_empty().then(|| Compiled {
         ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        peak_bytes,
-        code_bytes: std::fs::metadata(draft).map_or(0, |meta| meta.len()),
+        peak_bytes: verdict.peak_bytes,
+        code_bytes: verdict.code_bytes,
     });
-    Ok(Judgement { inspection, compiled })
+    Ok(Judgement { inspection: verdict.inspection, compiled })
 }
 
-fn refused(why: &str) -> Judgement {
-    let problem = Problem { pointer: "body".into(), detail: why.into() };
+fn start(worker: &Path, limits: &Limits, upload: &Upload, draft: &Draft) -> io::Result<Child> {
+    // The worker dies with the thread that starts it: one of the runtime's, which
+    // live as long as it does, since nothing here uses `block_in_place`.
+    Command::new(worker)
+        .arg("compile-worker")
+        .arg(serde_json::to_string(limits)?)
+        .arg(std::process::id().to_string())
+        .env_clear()
+        .current_dir("/")
+        .stdin(upload.open()?)
+        .stdout(draft.create()?)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+}
+
+async fn hear(child: &mut Child, said: &mut Vec<u8>) -> io::Result<End> {
+    let stderr = child.stderr.take().expect("it was asked to be a pipe");
+    stderr.take(SAID_BYTES + 1).read_to_end(said).await?;
+    if said.len() as u64 > SAID_BYTES {
+        return Ok(End::Talkative);
+    }
+    child.wait().await.map(End::Itself)
+}
+
+fn refused(why: String) -> Judgement {
+    let problem = Problem { pointer: "body".into(), detail: why };
     let inspection = Inspection { problems: vec![problem], ..Inspection::default() };
     Judgement { inspection, compiled: None }
 }
 
-struct Output {
-    status: ExitStatus,
-    said: Vec<u8>,
-}
-
-async fn drive(
-    worker: &Path,
-    limits: &Limits,
-    upload: &[u8],
-    draft: &Path,
-) -> std::io::Result<Output> {
-    let file = std::fs::File::create(draft)?;
-    let mut child = Command::new(worker)
-        .args(["compile-worker", &serde_json::to_string(limits)?])
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(file)
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut stdin = child.stdin.take().expect("it was asked to be a pipe");
-    let stderr = child.stderr.take().expect("it was asked to be a pipe");
-    let fed = async move {
-        // A worker that dies early closes the pipe; its exit status tells more.
-        let _ = stdin.write_all(upload).await;
+/// For the builder; a panic's own words are for the operator.
+fn complaint(end: &End, said: &[u8], limits: &Limits) -> String {
+    let Limits { compile_millis: millis, compile_memory_bytes: memory, .. } = limits;
+    let status = match end {
+        End::Itself(status) => status,
+        End::Late => return format!("compiling took longer than compileMillis ({millis})"),
+        End::Talkative => return format!("there is more to say of it than {SAID_BYTES} bytes"),
     };
-    let mut said = Vec::new();
-    let heard = async {
-        let mut stderr = stderr.take(SAID_BYTES);
-        stderr.read_to_end(&mut said).await
-    };
-    let ((), heard) = tokio::join!(fed, heard);
-    heard?;
-    let status = child.wait().await?;
-    Ok(Output { status, said })
-}
-
-fn complaint(output: &Output, limits: &Limits) -> String {
-    let said = String::from_utf8_lossy(&output.said);
-    // A panic's own words are for the operator.
-    tracing::warn!(status = %output.status, %said, "an upload could not be judged");
-    match output.status.signal().and_then(Signal::from_named_raw) {
-        Some(Signal::XCPU | Signal::KILL) => {
-            let limit = limits.compile_millis;
-            format!("compiling took more than compileMillis ({limit}) of CPU time")
+    let said = String::from_utf8_lossy(&said[..said.len().min(1_000)]);
+    tracing::warn!(%status, %said, "an upload could not be judged");
+    match status.signal().and_then(Signal::from_named_raw) {
+        Some(Signal::XCPU) => {
+            format!("compiling took more than compileMillis ({millis}) of CPU time")
         }
-        Some(_) => {
-            let limit = limits.compile_memory_bytes;
-            format!("compiling needed more than compileMemoryBytes ({limit})")
+        Some(Signal::XFSZ) => {
+            format!("its machine code would have more than {ARTIFACT_BYTES} bytes")
         }
+        // Its own limits end it in other ways.
+        Some(Signal::KILL) => "the compiler was killed, perhaps because the platform's machine \
+                               ran out of memory; upload it again"
+            .into(),
+        Some(_) => format!("compiling needed more than compileMemoryBytes ({memory})"),
         None => "the compiler gave up on it".into(),
     }
 }
 
-/// The worker's whole life. `limits` is JSON.
-pub fn worker(limits: &str) -> Result<(), String> {
-    let limits: Limits = serde_json::from_str(limits).map_err(|error| error.to_string())?;
-    confine(&limits).map_err(|error| format!("setting limits: {error}"))?;
-    let mut upload = Vec::new();
-    std::io::stdin().read_to_end(&mut upload).map_err(|error| error.to_string())?;
-    // Deep nesting recurses; the main thread's stack is whatever the shell allows.
-    let judging = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
-        let mut inspection = inspect(&upload, &limits);
-        if inspection.problems.is_empty() {
-            let component = head_start(&inspection.component, limits.memory_bytes);
-            let compiled =
-                engine::compiling().and_then(|engine| engine.precompile_component(&component));
-            match compiled {
-                Ok(artifact) => std::io::stdout().write_all(&artifact)?,
-                Err(error) => inspection.refuse("body", short(&format!("{error:#}"))),
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// None of these can be brought about quickly by an upload.
+    #[test]
+    fn every_way_to_end_has_its_own_verdict() {
+        let limits = Limits::default();
+        let by = |signal: Signal| End::Itself(ExitStatus::from_raw(signal.as_raw()));
+        let cases = [
+            (by(Signal::XFSZ), "machine code would have more than 536870912 bytes"),
+            (by(Signal::KILL), "was killed"),
+            (by(Signal::XCPU), "compileMillis (60000) of CPU time"),
+            (by(Signal::ABORT), "compileMemoryBytes (2147483648)"),
+            (by(Signal::SEGV), "compileMemoryBytes (2147483648)"),
+            (End::Itself(ExitStatus::from_raw(101 << 8)), "gave up"),
+            (End::Talkative, "more to say of it than 4194304 bytes"),
+            (End::Late, "longer than compileMillis (60000)"),
+        ];
+        for (end, words) in cases {
+            let complaint = complaint(&end, b"a panic", &limits);
+            assert!(complaint.contains(words), "{complaint}");
         }
-        Ok::<_, std::io::Error>(inspection)
-    });
-    let judged = judging.map_err(|error| error.to_string())?.join();
-    let judged = judged.map_err(|_| "it panicked".to_owned())?;
-    let inspection = judged.map_err(|error| error.to_string())?;
-    let verdict = Verdict { inspection, peak_bytes: peak_memory() };
-    eprint!("{}", serde_json::to_string(&verdict).map_err(|error| error.to_string())?);
-    Ok(())
-}
-
-fn short(why: &str) -> String {
-    why.chars().take(COMPLAINT).collect()
-}
-
-fn confine(limits: &Limits) -> rustix::io::Result<()> {
-    let limit = |value| Rlimit { current: Some(value), maximum: Some(value) };
-    setrlimit(Resource::As, limit(limits.compile_memory_bytes))?;
-    setrlimit(Resource::Cpu, limit(limits.compile_millis.div_ceil(1000).max(1)))?;
-    setrlimit(Resource::Fsize, limit(ARTIFACT_BYTES))?;
-    setrlimit(Resource::Core, limit(0))?;
-    // Events and requests go first.
-    rustix::process::nice(10)?;
-    Ok(())
-}
-
-/// The most memory this process has had, in bytes.
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
-}
-
-/// This very program, which is also the worker.
-pub fn this_program() -> std::io::Result<PathBuf> {
-    std::env::current_exe()
+    }
 }

@@ -52,13 +52,16 @@ impl Egress {
         self.books.news()
     }
 
-    /// The budget that is used up.
-    pub(super) fn over(&self) -> Option<Stop> {
-        self.books.over()
-    }
-
     pub(super) fn used(&self) -> Used {
         self.books.used()
+    }
+}
+
+impl Drop for Egress {
+    /// What a kept instance still has open is of no use to its next event, which has
+    /// books of its own.
+    fn drop(&mut self) {
+        self.books.close();
     }
 }
 

@@ -38,9 +38,8 @@ const STACK: usize = 1 << 20;
 const STACK_KEPT: usize = 64 << 10;
 
 /// For the process that serves: compiles nothing, takes instances from a pool. One
-/// for each of `seats`, which share what the pool may hold.
-pub(super) fn serving(slots: &Pool, seats: usize) -> Result<Vec<Engine>> {
-    let each = slots.instances.div_ceil(seats.max(1) as u64);
+/// for each of `seats`, with room for `each` instances and the trials.
+pub(super) fn serving(slots: &Pool, seats: usize, each: u64) -> Result<Vec<Engine>> {
     let engine = || {
         let mut config = code();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots, each)));

@@ -4,10 +4,10 @@ use super::{
     egress::Egress,
     limiter::Limiter,
     limits::Limits,
-    meter::Meter,
     receipt::{LogEntry, Used},
     scope::{Answer, Denied, Scope, State},
     stdio::Printed,
+    threads::Known,
 };
 use crate::{id::EventId, timestamp::Timestamp};
 use std::{
@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -53,7 +53,9 @@ pub(super) struct Guest {
     pub(super) state: Option<State>,
     pub(super) state_changed: bool,
     pub(super) deadline: Instant,
-    pub(super) meter: Arc<Meter>,
+    pub(super) known: Arc<Known>,
+    /// Handles of the world's own resources that the guest holds.
+    pub(super) held: usize,
 }
 
 /// Why the host ends an event. Travels through Wasmtime as a trap.
@@ -84,7 +86,7 @@ impl Guest {
         limits: Arc<Limits>,
         facts: Facts,
         scope: Arc<dyn Scope>,
-        meter: Arc<Meter>,
+        known: Arc<Known>,
     ) -> Self {
         let printed = Printed::new(usize::try_from(limits.log_bytes).unwrap_or(usize::MAX));
         let mut wasi = WasiCtx::builder();
@@ -115,8 +117,46 @@ impl Guest {
             printed,
             state: None,
             state_changed: false,
-            meter,
+            known,
+            held: 0,
         }
+    }
+
+    /// Makes a guest that has handled an event ready for the next one of its session.
+    /// False when it already has more than it may have now.
+    pub(super) fn renew(
+        &mut self,
+        limits: Arc<Limits>,
+        facts: Facts,
+        scope: Arc<dyn Scope>,
+        known: Arc<Known>,
+    ) -> bool {
+        self.deadline = Instant::now() + limits.wall();
+        self.printed.renew(usize::try_from(limits.log_bytes).unwrap_or(usize::MAX));
+        self.table.set_max_capacity(usize::try_from(limits.handles).unwrap_or(usize::MAX));
+        (self.used, self.ordinal, self.log) = (Used::default(), 0, Vec::new());
+        (self.state, self.state_changed) = (None, false);
+        self.egress = Egress::new(Arc::clone(&limits), Arc::clone(&scope));
+        let fits = self.limiter.renew(&limits);
+        (self.limits, self.facts, self.scope, self.known) = (limits, facts, scope, known);
+        fits
+    }
+
+    /// Gives the guest a handle on something of the world.
+    pub(super) fn hold<T: Send + 'static>(&mut self, what: T) -> wasmtime::Result<Resource<T>> {
+        let handle = self.table.push(what)?;
+        self.held += 1;
+        Ok(handle)
+    }
+
+    /// Takes back what the handle stands for.
+    pub(super) fn release<T: Send + 'static>(
+        &mut self,
+        handle: Resource<T>,
+    ) -> wasmtime::Result<T> {
+        let what = self.table.delete(handle)?;
+        self.held -= 1;
+        Ok(what)
     }
 
     /// Counts a call to the host and stops the guest when it has made too many, or

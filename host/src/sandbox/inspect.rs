@@ -5,7 +5,7 @@
 
 use super::{
     limits::Limits,
-    shape::{self, FUNCTIONS, IMPORTS, MODULES, NAME, NESTING},
+    shape::{IMPORTS, NAME, NESTING, Shape},
     signatures,
 };
 use crate::error::Problem;
@@ -44,12 +44,20 @@ pub struct Inspection {
     pub warnings: Vec<String>,
     /// Why it is refused; none when it may be compiled.
     pub problems: Vec<Problem>,
+    pub(super) shape: Shape,
     /// The component: what was uploaded, or the core module wrapped.
     #[serde(skip)]
     pub component: Vec<u8>,
 }
 
 impl Inspection {
+    /// Of an upload that nobody looks at any closer.
+    pub(super) fn too_large(size: u64, limits: &Limits) -> Self {
+        let mut found = Self { shape: Shape { size, ..Shape::default() }, ..Self::default() };
+        found.refuse("componentBytes", format!("{size} bytes, at most {}", limits.component_bytes));
+        found
+    }
+
     pub(super) fn refuse(&mut self, what: impl Into<String>, why: impl Into<String>) {
         let mut pointer: String = what.into();
         if pointer.len() > NAME {
@@ -71,10 +79,9 @@ pub fn inspect(upload: &[u8], limits: &Limits) -> Inspection {
 
 fn look(upload: &[u8], limits: &Limits) -> Inspection {
     let mut found = Inspection::default();
-    let size = upload.len() as u64;
-    if size > limits.component_bytes {
-        found.refuse("componentBytes", format!("{size} bytes, at most {}", limits.component_bytes));
-        return found;
+    found.shape.size = upload.len() as u64;
+    if found.shape.size > limits.component_bytes {
+        return Inspection::too_large(found.shape.size, limits);
     }
     if Engine::detect_precompiled(upload).is_some() {
         found.refuse(
@@ -144,39 +151,33 @@ fn walk(
 ) -> Result<(), String> {
     let mut validator = Validator::new();
     let mut allocations = FuncValidatorAllocations::default();
-    let (mut functions, mut modules) = (0_u64, 0_usize);
     let mut open: Vec<Encoding> = Vec::new();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(|error| error.to_string())?;
         match &payload {
             Payload::Version { encoding, .. } => {
                 open.push(*encoding);
-                modules += usize::from(*encoding == Encoding::Module);
                 if open.len() > NESTING {
                     return Err(format!("nests components deeper than {NESTING}"));
                 }
-                if modules > MODULES {
-                    return Err(format!("has more than {MODULES} core modules"));
+                if *encoding == Encoding::Module {
+                    found.shape.module()?;
                 }
             }
-            Payload::CodeSectionStart { count, .. } => {
-                functions += u64::from(*count);
-                if functions > FUNCTIONS {
-                    return Err(format!("has more than {FUNCTIONS} functions"));
-                }
-            }
-            Payload::MemorySection(memories) => shape::check_memories(memories, limits)?,
-            Payload::TableSection(tables) => shape::check_tables(tables, limits)?,
-            Payload::CodeSectionEntry(body) => shape::check_size(body)?,
+            Payload::CodeSectionStart { count, .. } => found.shape.functions(*count)?,
+            Payload::MemorySection(memories) => found.shape.memories(memories, limits)?,
+            Payload::TableSection(tables) => found.shape.tables(tables, limits)?,
+            Payload::CodeSectionEntry(body) => found.shape.size_of(body)?,
             Payload::ComponentImportSection(section) if open.len() == 1 => {
                 for import in section.clone() {
                     let name = import.map_err(|error| error.to_string())?.name.name;
-                    if found.imports.len() == IMPORTS || name.len() > NAME {
+                    if found.shape.imports == IMPORTS || name.len() > NAME {
                         return Err(format!(
                             "imports more than {IMPORTS} interfaces, or one whose name has more than {NAME} bytes"
                         ));
                     }
                     found.imports.push(name.to_owned());
+                    found.shape.imports += 1;
                 }
             }
             Payload::ComponentExportSection(section) if open.len() == 1 => {
@@ -196,7 +197,7 @@ fn walk(
         if let ValidPayload::Func(function, body) = valid {
             let mut function = function.into_validator(allocations);
             function.validate(&body).map_err(|error| error.to_string())?;
-            shape::check_knots(&body, u64::from(function.len_locals()))?;
+            found.shape.knots(&body, u64::from(function.len_locals()))?;
             allocations = function.into_allocations();
         }
     }

@@ -29,14 +29,30 @@ pub(super) struct Limiter {
 
 impl Limiter {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self {
-            max_memory: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
-            max_elements: usize::try_from(limits.table_elements).unwrap_or(usize::MAX),
+        let mut new = Self {
+            max_memory: 0,
+            max_elements: 0,
             memory: 0,
             elements: 0,
             peak_memory: 0,
             refused: false,
-        }
+        };
+        new.renew(limits);
+        new
+    }
+
+    /// For another event. False when there is more already than there may be now.
+    pub(super) fn renew(&mut self, limits: &Limits) -> bool {
+        self.max_memory = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
+        self.max_elements = usize::try_from(limits.table_elements).unwrap_or(usize::MAX);
+        self.peak_memory = self.memory;
+        self.refused = false;
+        self.memory <= self.max_memory && self.elements <= self.max_elements
+    }
+
+    /// What all memories have now, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory as u64
     }
 }
 

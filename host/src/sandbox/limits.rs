@@ -1,11 +1,10 @@
 //! What a guest may use, as the operator sets it.
 
-use super::site::check_site;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
 
 /// What is reserved at start and cannot change while the process lives: no limit may
 /// promise more.
@@ -18,11 +17,19 @@ pub struct Pool {
     pub memory_bytes: u64,
     /// Elements of one table.
     pub table_elements: u64,
+    /// What instances may hold that are kept between events, all together, in bytes
+    /// of their memories.
+    pub warm_bytes: u64,
 }
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { instances: 512, memory_bytes: 1024 * MIB, table_elements: 200_000 }
+        Self {
+            instances: 512,
+            memory_bytes: 1024 * MIB,
+            table_elements: 200_000,
+            warm_bytes: 1024 * MIB,
+        }
     }
 }
 
@@ -66,7 +73,7 @@ pub struct Limits {
     /// Where outbound HTTP may go: `https://api.example.com`,
     /// `https://*.example.com:8443`. Nowhere by default.
     pub http_allow: Vec<String>,
-    /// Instances of one agent that are kept between events; see `Warm`.
+    /// Instances of one agent that are kept between events.
     pub warm_instances: u64,
     /// Events of one agent that run at once.
     pub concurrent_events: u64,
@@ -122,47 +129,5 @@ impl Limits {
 
     pub fn host_call(&self) -> Duration {
         Duration::from_millis(self.host_call_millis)
-    }
-
-    /// Refuses what makes no sense, naming the limit.
-    pub fn check(&self, pool: &Pool) -> Result<(), String> {
-        let positive = [
-            ("memoryBytes", self.memory_bytes),
-            ("tableElements", self.table_elements),
-            ("cpuMillis", self.cpu_millis),
-            ("hostCallMillis", self.host_call_millis),
-            ("concurrentEvents", self.concurrent_events),
-            ("concurrentEventsTotal", self.concurrent_events_total),
-            ("componentBytes", self.component_bytes),
-            ("compileMillis", self.compile_millis),
-        ];
-        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(format!("{name} must be at least 1"));
-        }
-        if self.wall_millis < self.cpu_millis {
-            let (wall, cpu) = (self.wall_millis, self.cpu_millis);
-            return Err(format!("wallMillis ({wall}) is below cpuMillis ({cpu})"));
-        }
-        let reserved = [
-            ("memoryBytes", self.memory_bytes, "memoryBytes", pool.memory_bytes),
-            ("tableElements", self.table_elements, "tableElements", pool.table_elements),
-            ("concurrentEventsTotal", self.concurrent_events_total, "instances", pool.instances),
-        ];
-        for (name, wished, slot, most) in reserved {
-            if wished > most {
-                return Err(format!(
-                    "{name} ({wished}) is above the pool's {slot} ({most}), which is set at start"
-                ));
-            }
-        }
-        for site in &self.http_allow {
-            check_site(site).map_err(|why| format!("httpAllow: {site:?} {why}"))?;
-        }
-        if self.compile_memory_bytes < 256 * MIB {
-            return Err(
-                "compileMemoryBytes is below what the compiler itself needs (256 MiB)".into()
-            );
-        }
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! setting the instance up, and what the host does for the guest without waiting.
 //! Waiting costs nothing, and neither does another thread's having the core.
 
+use super::threads::Known;
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     future::Future,
@@ -40,7 +41,7 @@ impl Meter {
 
 /// A future whose turns are counted.
 pub(super) struct Metered<F> {
-    pub(super) meter: Arc<Meter>,
+    pub(super) known: Arc<Known>,
     pub(super) work: Pin<Box<F>>,
 }
 
@@ -49,10 +50,10 @@ impl<F: Future> Future for Metered<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let began = thread_clock();
-        self.meter.began.store(began, Ordering::Relaxed);
+        self.known.meter.began.store(began, Ordering::Relaxed);
         let polled = self.work.as_mut().poll(cx);
         let took = thread_clock().saturating_sub(began);
-        self.meter.spent.fetch_add(took, Ordering::Relaxed);
+        self.known.meter.spent.fetch_add(took, Ordering::Relaxed);
         polled
     }
 }

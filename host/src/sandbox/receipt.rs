@@ -35,6 +35,24 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Retry,
+        Self::Refused,
+        Self::Trap,
+        Self::Cpu,
+        Self::Wall,
+        Self::Memory,
+        Self::Budget,
+        Self::HostError,
+    ];
+
+    /// Is it the component that failed? One that declines an event, or asks for
+    /// another try, has not.
+    pub fn at_fault(self) -> bool {
+        matches!(self, Self::Trap | Self::Cpu | Self::Wall | Self::Memory | Self::Budget)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -67,9 +85,13 @@ pub struct Receipt {
     pub explanation: String,
     /// SHA-256 of the component as it was uploaded.
     pub sha256: String,
+    /// Handled by an instance that was kept from an earlier event of the session.
+    pub warm: bool,
     pub queue_micros: u64,
     pub instantiate_micros: u64,
     pub cpu_micros: u64,
+    /// From being instantiated to the end.
+    pub run_micros: u64,
     pub wall_micros: u64,
     pub peak_memory_bytes: u64,
     pub host_calls: BTreeMap<&'static str, u64>,
@@ -80,6 +102,8 @@ pub struct Receipt {
     pub http: Vec<HttpCall>,
     /// What is left of each limit, in percent.
     pub headroom: BTreeMap<&'static str, u64>,
+    /// What kind of crash it was, when it was one: `unreachable`, `stack_overflow`, …
+    pub trap_class: Option<&'static str>,
     pub backtrace: Vec<String>,
     #[serde(skip)]
     pub log: Vec<LogEntry>,
@@ -129,7 +153,8 @@ impl Used {
         .into_iter()
         .map(|(name, used, limit)| {
             let left = limit.saturating_sub(used);
-            (name, left.saturating_mul(100).checked_div(limit).unwrap_or(0))
+            // What may not be used at all is not running out.
+            (name, left.saturating_mul(100).checked_div(limit).unwrap_or(100))
         })
         .collect()
     }

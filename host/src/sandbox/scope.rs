@@ -38,7 +38,8 @@ pub struct File {
     pub media_type: Option<String>,
     pub modified_at: Timestamp,
     pub writable: bool,
-    /// Where the bytes are. Not for the guest.
+    /// Where the bytes are among the objects; empty when they are elsewhere. Not for
+    /// the guest.
     pub storage_path: String,
 }
 

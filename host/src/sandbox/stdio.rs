@@ -5,27 +5,37 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
 #[derive(Clone)]
-pub(super) struct Printed {
-    bytes: Arc<Mutex<Vec<u8>>>,
+pub(super) struct Printed(Arc<Mutex<Page>>);
+
+struct Page {
+    bytes: Vec<u8>,
     max: usize,
 }
 
 impl Printed {
     pub(super) fn new(max: usize) -> Self {
-        Self { bytes: Arc::default(), max }
+        Self(Arc::new(Mutex::new(Page { bytes: Vec::new(), max })))
+    }
+
+    /// An empty page for the next event.
+    pub(super) fn renew(&self, max: usize) {
+        *self.lock() = Page { bytes: Vec::new(), max };
     }
 
     /// What was printed since the last call, as text.
     pub(super) fn take(&self) -> String {
-        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&std::mem::take(&mut *bytes)).into_owned()
+        String::from_utf8_lossy(&std::mem::take(&mut self.lock().bytes)).into_owned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Page> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -47,9 +57,9 @@ impl AsyncWrite for Printed {
         _: &mut Context<'_>,
         text: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = self.max.saturating_sub(bytes.len()).min(text.len());
-        bytes.extend_from_slice(&text[..room]);
+        let mut page = self.lock();
+        let room = page.max.saturating_sub(page.bytes.len()).min(text.len());
+        page.bytes.extend_from_slice(&text[..room]);
         Poll::Ready(Ok(text.len()))
     }
 

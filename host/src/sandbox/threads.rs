@@ -6,8 +6,9 @@
 //! operating system lets everything else in this process go before slow threads.
 //! So a guest that computes for ever delays others by a slice, once.
 //!
-//! Each fast thread has a seat with an engine of its own; an instance that was made
-//! there is entered from there, until it becomes slow.
+//! Each fast thread has a seat with an engine of its own and so many slots for
+//! instances; an instance that was made there is entered from there, until it
+//! becomes slow. What is new begins on any fast thread that has a slot.
 
 use super::meter::{Meter, Metered};
 use async_task::{Builder, Runnable, Task};
@@ -29,8 +30,9 @@ use tokio::runtime::Handle;
 /// needs, and little enough for a neighbour to wait.
 pub(super) const SLICE: Duration = Duration::from_millis(1);
 
-/// No seat yet: whichever thread is free.
-const ANYWHERE: usize = usize::MAX;
+/// How much lower slow threads stand than others: whoever wakes up goes before them,
+/// and where every core is busy they still get a tenth of what the others get.
+const LOW: i32 = 10;
 
 thread_local! {
     static SEAT: Cell<usize> = const { Cell::new(0) };
@@ -43,26 +45,49 @@ pub(super) fn seat() -> usize {
 
 pub(super) struct Threads(Arc<Shared>);
 
-/// Where an event's first turn may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Begin {
-    Anywhere,
-    Seat(usize),
-    /// Behind everybody who is in a hurry.
-    Slow,
-}
-
-/// What is known of a piece of work.
-struct Known {
-    meter: Arc<Meter>,
-    seat: AtomicUsize,
+/// A piece of work as the threads know it.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) meter: Meter,
+    /// Where its instance lives; none before its first turn, or when it is slow from
+    /// the start and lives beside the slots.
+    slot: Mutex<Option<Slot>>,
     slow: bool,
 }
 
-type Turn = Runnable<Known>;
+impl Known {
+    /// Something that nobody waits for.
+    pub(super) fn slow() -> Arc<Self> {
+        Arc::new(Self { slow: true, ..Self::default() })
+    }
+
+    /// Goes on where its instance is.
+    pub(super) fn at(slot: Slot) -> Arc<Self> {
+        Arc::new(Self { slot: Mutex::new(Some(slot)), ..Self::default() })
+    }
+
+    /// The slot, for an instance that outlives the work.
+    pub(super) fn take_slot(&self) -> Option<Slot> {
+        lock(&self.slot).take()
+    }
+
+    fn seat(&self) -> Option<usize> {
+        lock(&self.slot).as_ref().map(|slot| slot.seat)
+    }
+}
+
+/// Room for one instance in the engine of a seat; given back when dropped.
+pub(super) struct Slot {
+    seat: usize,
+    shared: Arc<Shared>,
+}
+
+type Turn = Runnable<Arc<Known>>;
 
 struct Shared {
     stopping: AtomicBool,
+    /// Slots of each seat.
+    slots: usize,
     /// What may begin on any fast thread.
     new: Mutex<VecDeque<Turn>>,
     seats: Vec<Seat>,
@@ -73,6 +98,7 @@ struct Shared {
 
 struct Seat {
     queue: Mutex<VecDeque<Turn>>,
+    taken: AtomicUsize,
     idle: AtomicBool,
     thread: OnceLock<Thread>,
 }
@@ -81,16 +107,18 @@ struct Seat {
 struct Patient(Reverse<(Duration, u64)>, Turn);
 
 impl Threads {
-    /// `count` fast and as many slow threads. Work runs in the context of `runtime`,
-    /// whose clock and sockets it uses.
-    pub(super) fn start(count: usize, runtime: &Handle) -> std::io::Result<Self> {
+    /// `count` fast and as many slow threads; each seat has so many slots. Work runs
+    /// in the context of `runtime`, whose clock and sockets it uses.
+    pub(super) fn start(count: usize, slots: usize, runtime: &Handle) -> std::io::Result<Self> {
         let seat = || Seat {
             queue: Mutex::default(),
+            taken: AtomicUsize::new(0),
             idle: AtomicBool::new(false),
             thread: OnceLock::new(),
         };
         let shared = Arc::new(Shared {
             stopping: AtomicBool::new(false),
+            slots,
             new: Mutex::default(),
             seats: (0..count).map(|_| seat()).collect(),
             slow: Mutex::default(),
@@ -111,38 +139,25 @@ impl Threads {
         Ok(Self(shared))
     }
 
-    pub(super) fn seats(&self) -> usize {
-        self.0.seats.len()
-    }
-
     /// Begins the work. Dropping the task drops the work, on its own thread. A panic
     /// of the work is the panic of whoever waits for it.
-    pub(super) fn spawn<F>(
-        &self,
-        begin: Begin,
-        meter: Arc<Meter>,
-        work: F,
-    ) -> Task<F::Output, impl Sized + use<F>>
+    pub(super) fn spawn<F>(&self, known: &Arc<Known>, work: F) -> Task<F::Output, Arc<Known>>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let seat = match begin {
-            Begin::Seat(seat) => seat,
-            Begin::Anywhere | Begin::Slow => ANYWHERE,
-        };
-        let known = Known {
-            meter: Arc::clone(&meter),
-            seat: AtomicUsize::new(seat),
-            slow: begin == Begin::Slow,
-        };
-        let work = Metered { meter, work: Box::pin(work) };
+        let work = Metered { known: Arc::clone(known), work: Box::pin(work) };
         let shared = Arc::clone(&self.0);
         let schedule = move |turn| shared.schedule(turn);
-        let builder = Builder::new().propagate_panic(true).metadata(known);
+        let builder = Builder::new().propagate_panic(true).metadata(Arc::clone(known));
         let (turn, task) = builder.spawn(move |_| work, schedule);
         turn.schedule();
         task
+    }
+
+    /// Lets go of something on a thread where that may take its time.
+    pub(super) fn let_go(&self, what: impl Send + 'static) {
+        self.spawn(&Known::slow(), async move { drop(what) }).detach();
     }
 }
 
@@ -167,48 +182,62 @@ impl Shared {
             self.slow_due.notify_one();
             return;
         }
-        match self.seats.get(known.seat.load(Ordering::Relaxed)) {
+        match known.seat() {
             Some(seat) => {
-                lock(&seat.queue).push_back(turn);
-                seat.wake();
+                lock(&self.seats[seat].queue).push_back(turn);
+                self.seats[seat].wake();
             }
             None => {
                 lock(&self.new).push_back(turn);
-                // One that is free; if none is, the next to become free looks here.
-                let _ = self.seats.iter().any(Seat::wake);
+                self.wake_anyone();
             }
         }
     }
 
-    fn run_fast(&self, number: usize) {
+    /// Somebody who is free and has a slot; if nobody is, the next to become free
+    /// looks for what is new.
+    fn wake_anyone(&self) {
+        let _ = self.seats.iter().any(|seat| self.has_slot(seat) && seat.wake());
+    }
+
+    fn has_slot(&self, seat: &Seat) -> bool {
+        seat.taken.load(Ordering::SeqCst) < self.slots
+    }
+
+    fn run_fast(self: &Arc<Self>, number: usize) {
         let seat = &self.seats[number];
         let _ = seat.thread.set(std::thread::current());
         while !self.stopping.load(Ordering::SeqCst) {
-            if let Some(turn) = self.next(seat) {
-                let home = &turn.metadata().seat;
-                let _ =
-                    home.compare_exchange(ANYWHERE, number, Ordering::Relaxed, Ordering::Relaxed);
+            if let Some(turn) = self.next(number) {
                 run(turn);
                 continue;
             }
             seat.idle.store(true, Ordering::SeqCst);
             // Whoever came before the flag was up did not wake this thread.
-            if lock(&seat.queue).is_empty() && lock(&self.new).is_empty() {
+            let begin = self.has_slot(seat) && !lock(&self.new).is_empty();
+            if lock(&seat.queue).is_empty() && !begin {
                 std::thread::park();
             }
             seat.idle.store(false, Ordering::SeqCst);
         }
     }
 
-    /// What was begun here goes before what is new.
-    fn next(&self, seat: &Seat) -> Option<Turn> {
+    /// What was begun here goes before what is new, which is given a slot.
+    fn next(self: &Arc<Self>, number: usize) -> Option<Turn> {
+        let seat = &self.seats[number];
         let begun = lock(&seat.queue).pop_front();
-        begun.or_else(|| lock(&self.new).pop_front())
+        if begun.is_some() || !self.has_slot(seat) {
+            return begun;
+        }
+        let turn = lock(&self.new).pop_front()?;
+        seat.taken.fetch_add(1, Ordering::SeqCst);
+        let slot = Slot { seat: number, shared: Arc::clone(self) };
+        *lock(&turn.metadata().slot) = Some(slot);
+        Some(turn)
     }
 
     fn run_slow(&self) {
-        // As low as it goes: whatever else there is to do in this process is first.
-        if let Err(error) = rustix::process::nice(19) {
+        if let Err(error) = rustix::process::nice(LOW) {
             tracing::warn!(%error, "slow guests run at normal priority");
         }
         let mut waiting = lock(&self.slow);
@@ -232,6 +261,15 @@ impl Shared {
 fn run(turn: Turn) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turn.run())).is_err() {
         tracing::error!("a guest's thread caught a panic");
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.shared.seats[self.seat].taken.fetch_sub(1, Ordering::SeqCst);
+        if !lock(&self.shared.new).is_empty() {
+            self.shared.seats[self.seat].wake();
+        }
     }
 }
 

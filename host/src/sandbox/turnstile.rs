@@ -86,6 +86,10 @@ impl Turnstile {
         places.agents.get(&agent).map(Queue::standing).unwrap_or_default()
     }
 
+    pub(super) fn running(&self) -> u64 {
+        self.lock().running
+    }
+
     pub(super) fn in_all(&self) -> Standing {
         let places = self.lock();
         let waiting = places.agents.values().map(|queue| queue.waiting.len() as u64).sum();

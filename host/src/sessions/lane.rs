@@ -9,7 +9,7 @@ use super::log::Entry;
 use crate::{
     clock::Clock,
     error::{Error, Result},
-    id::{AgentId, ClaimId, CompanyId, SessionId},
+    id::{AgentId, CanaryId, ClaimId, CompanyId, SessionId},
     storage::Tx,
     timestamp::Timestamp,
 };
@@ -124,17 +124,43 @@ pub struct Target {
     pub retry_policy: String,
     pub webhook_url: Option<String>,
     pub webhook_secret: Option<Vec<u8>>,
-    /// Of the active version.
+    /// The version of the component that the next event goes to.
+    pub version: Option<i64>,
     pub sha256: Option<String>,
+    /// Whether an instance may be kept for the session's next event.
+    pub warm: bool,
+    /// The number of the last event that was handled well; only where one is kept.
+    pub last_delivered: Option<i64>,
+    /// What operators have set for the platform and for this agent, as JSON.
+    pub platform_limits: String,
+    pub own_limits: Option<String>,
+    /// The trial that this event counts for.
+    pub canary_id: Option<CanaryId>,
 }
 
 pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
     let found = tx.query(
+        // A session keeps the version of a trial while it runs, and when it was promoted
+        // if it keeps its version at all; else the one it is pinned to; else it follows
+        // the active one.
         "SELECT s.agent_id, s.company_id, s.status, s.created_at, s.started_at, a.delivery,
-                a.retry_policy, a.webhook_url, a.webhook_secret, c.sha256
+                a.retry_policy, a.webhook_url, a.webhook_secret, c.version, c.sha256,
+                CASE WHEN k.state = 'running' THEN k.id END AS canary_id,
+                COALESCE(c.warm, FALSE) AND NOT s.fresh AS warm,
+                CASE WHEN c.warm THEN (SELECT MAX(e.seq) FROM events e
+                                       WHERE e.session_id = s.id AND e.delivery = 'delivered')
+                    END AS last_delivered,
+                CAST(p.limits AS TEXT) AS platform_limits, CAST(l.limits AS TEXT) AS own_limits
          FROM sessions s
          JOIN agents a ON a.id = s.agent_id
-         LEFT JOIN components c ON c.agent_id = a.id AND c.version = a.active_version
+         CROSS JOIN policy p
+         LEFT JOIN agent_limits l ON l.agent_id = a.id
+         LEFT JOIN canaries k ON k.id = s.canary_id
+         LEFT JOIN components c ON c.agent_id = a.id AND c.version =
+             CASE WHEN k.state = 'running' THEN k.version
+                  WHEN s.pinned_since = a.pinned_since THEN
+                      CASE WHEN k.state = 'promoted' THEN k.version ELSE s.version END
+                  ELSE a.active_version END
          WHERE s.id = $1",
     );
     found.bind(session).optional().await?.ok_or(Error::not_found("session"))

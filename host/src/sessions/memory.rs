@@ -9,6 +9,12 @@ pub async fn load(tx: &mut Tx, session: SessionId) -> Result<BTreeMap<String, Ve
     Ok(rows.into_iter().collect())
 }
 
+/// Forgets it all: the last event of the session is concluded.
+pub async fn forget(tx: &mut Tx, session: SessionId) -> Result<()> {
+    tx.query("DELETE FROM agent_state WHERE session_id = $1").bind(session).run().await?;
+    Ok(())
+}
+
 /// Makes the stored state the same as `state`. Call it in the transaction that
 /// finishes the event.
 pub async fn store(

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     host::Host,
     id::{ClaimId, SessionId},
-    sandbox::{Author, Message},
+    sandbox::{Author, Keep, Message},
     sessions::{
         self,
         lane::{self, Due, Ending, Lease, RENEW, Target, Waiting},
@@ -107,7 +107,7 @@ impl Driver {
     async fn deliver(&self, target: &Target, due: &Due) -> Report {
         let parcel = self.parcel(target, due);
         let delivery: Result<Box<dyn Delivery>> = match target.delivery.as_str() {
-            "component" => self.component(target).await.map(|to| Box::new(to) as _),
+            "component" => self.component(target, due).await.map(|to| Box::new(to) as _),
             _ => self.webhook(target).map(|to| Box::new(to) as _),
         };
         match delivery {
@@ -150,14 +150,22 @@ impl Driver {
         }
     }
 
-    async fn component(&self, target: &Target) -> Result<ToComponent> {
+    async fn component(&self, target: &Target, due: &Due) -> Result<ToComponent> {
         let sandbox = Arc::clone(&self.host.sandbox);
         let missing =
             || Error::internal(anyhow::anyhow!("agent {} has no component", target.agent_id));
         let sha256 = target.sha256.as_deref().ok_or_else(missing)?;
         let key = components::upload_key(sha256);
-        let component = sandbox.load(sha256, self.host.objects.get(&key)).await?;
-        Ok(ToComponent { sandbox, component })
+        let (platform, own) = (&target.platform_limits, target.own_limits.as_deref());
+        let limits = self.host.policy.effective(target.agent_id, platform, own)?;
+        let component = sandbox.load(sha256, &limits, self.host.objects.get(&key)).await?;
+        let keep = (target.warm && limits.warm_instances > 0).then(|| Keep {
+            session: self.session,
+            seq: due.entry.seq,
+            last: target.last_delivered,
+            now: self.host.clock.now(),
+        });
+        Ok(ToComponent { sandbox, component, limits, keep })
     }
 
     fn webhook(&self, target: &Target) -> Result<ToWebhook> {

@@ -43,6 +43,7 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
+        this.call.permitted().map_err(|failure| this.call.failed(failure))?;
         let body = this.body.get_mut().unwrap_or_else(PoisonError::into_inner);
         let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
         Poll::Ready(frame.map(|frame| {
@@ -107,6 +108,7 @@ impl Body for Incoming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
+        this.call.permitted().map_err(|failure| this.call.failed(failure))?;
         let arrived = match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(frame) => this.arrived(frame),
             Poll::Pending => {

@@ -79,6 +79,8 @@ struct Pages {
     since: Option<Instant>,
     waited: Duration,
     exhausted: Option<(&'static str, u64)>,
+    /// The event is over.
+    closed: bool,
     lines: Vec<String>,
     told: Vec<(HttpCall, Instant)>,
 }
@@ -124,9 +126,8 @@ impl Books {
         Some((std::mem::take(&mut pages.lines), over))
     }
 
-    /// The budget that is used up.
-    pub(super) fn over(&self) -> Option<Stop> {
-        self.pages().over()
+    pub(super) fn close(&self) {
+        self.pages().closed = true;
     }
 
     pub(super) fn used(&self) -> Used {
@@ -183,10 +184,12 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// May it be made at all?
+    /// May it be made, or go on?
     pub(super) fn permitted(&self) -> Result<(), Failure> {
-        match self.books.pages().exhausted {
+        let pages = self.books.pages();
+        match pages.exhausted {
             Some(_) => Err(Failure::Budget),
+            None if pages.closed => Err(Failure::Past),
             None => Ok(()),
         }
     }

@@ -23,6 +23,8 @@ pub(super) enum Failure {
     Late(String),
     /// A budget of the event is used up.
     Budget,
+    /// The event that made the request is over.
+    Past,
 }
 
 impl Failure {
@@ -47,6 +49,7 @@ impl Failure {
             },
             Self::Late(_) => "timeout",
             Self::Budget => "budget",
+            Self::Past => "event_over",
         }
     }
 
@@ -69,7 +72,7 @@ impl Failure {
                     "no answer: {host} took longer than hostCallMillis or the request's own limit"
                 )
             }
-            Self::Budget => return None,
+            Self::Budget | Self::Past => return None,
         })
     }
 }
@@ -93,6 +96,7 @@ impl From<Failure> for Error {
                 Unreached::Protocol | Unreached::Body => Self::HttpProtocolError,
             },
             Failure::Late(_) => Self::HttpResponseTimeout,
+            Failure::Past => Self::ConnectionTerminated,
             Failure::Unavailable => {
                 Self::InternalError(Some("the secret cannot be read now".into()))
             }

@@ -57,7 +57,7 @@ impl files::Host for Guest {
     ) -> Result<Result<Resource<Reading>, FileError>> {
         self.call("files.open")?;
         Ok(match self.find_file("files.open", |file| file.id == id).await? {
-            Ok(file) => Ok(self.table.push(Reading { file, at: offset })?),
+            Ok(file) => Ok(self.hold(Reading { file, at: offset })?),
             Err(refused) => Err(refused),
         })
     }
@@ -75,7 +75,7 @@ impl files::Host for Guest {
         let scope = self.scope.clone();
         let created = self.file_answer("files.create", scope.create(&path, media_type)).await?;
         Ok(match created {
-            Ok(draft) => Ok(self.table.push(Drafting(draft))?),
+            Ok(draft) => Ok(self.hold(Drafting(draft))?),
             Err(refused) => Err(refused),
         })
     }
@@ -118,7 +118,7 @@ impl files::HostReader for Guest {
     }
 
     async fn drop(&mut self, this: Resource<Reading>) -> Result<()> {
-        self.table.delete(this)?;
+        self.release(this)?;
         Ok(())
     }
 }
@@ -154,14 +154,14 @@ impl files::HostWriter for Guest {
         this: Resource<Drafting>,
     ) -> Result<Result<types::FileInfo, FileError>> {
         self.call("writer.finish")?;
-        let Drafting(draft) = self.table.delete(this)?;
+        let Drafting(draft) = self.release(this)?;
         let scope = self.scope.clone();
         let published = self.file_answer("writer.finish", scope.publish(draft)).await?;
         Ok(published.map(types::FileInfo::from))
     }
 
     async fn drop(&mut self, this: Resource<Drafting>) -> Result<()> {
-        self.table.delete(this)?;
+        self.release(this)?;
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ impl session::Host for Guest {
         let id = self.scope.new_reply_id();
         let ordinal = self.next_ordinal();
         let writing = Writing { id, ordinal, text: String::new(), units: 0 };
-        Ok(Ok(self.table.push(writing)?))
+        Ok(Ok(self.hold(writing)?))
     }
 
     async fn send_typing(&mut self) -> Result<()> {
@@ -108,7 +108,7 @@ impl session::HostReplyStream for Guest {
 
     async fn finish(&mut self, this: Resource<Writing>) -> Result<Result<String, ReplyError>> {
         self.call("reply-stream.finish")?;
-        let Writing { id, ordinal, text, .. } = self.table.delete(this)?;
+        let Writing { id, ordinal, text, .. } = self.release(this)?;
         if let Err(refused) = checked(&text) {
             return Ok(Err(refused));
         }
@@ -120,7 +120,7 @@ impl session::HostReplyStream for Guest {
     }
 
     async fn drop(&mut self, this: Resource<Writing>) -> Result<()> {
-        let writing = self.table.delete(this)?;
+        let writing = self.release(this)?;
         // When nothing was shown yet, nothing failed in anybody's eyes.
         if self.half_said.remove(&writing.id) {
             let scope = self.scope.clone();

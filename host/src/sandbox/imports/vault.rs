@@ -79,9 +79,7 @@ impl secrets::Host for Guest {
         }
         let scope = self.scope.clone();
         Ok(match within(self.limits.host_call(), "secrets.get", scope.secret(&name)).await? {
-            Ok(Some(secret)) if secret.sites.is_empty() => {
-                Ok(self.table.push(Secret(secret.value))?)
-            }
+            Ok(Some(secret)) if secret.sites.is_empty() => Ok(self.hold(Secret(secret.value))?),
             Ok(Some(_)) => {
                 self.warn(format!(
                     "the secret {name} is bound to sites and never revealed; write {{{{secret:{name}}}}} in a request's header"
@@ -101,7 +99,7 @@ impl secrets::HostSecret for Guest {
     }
 
     async fn drop(&mut self, this: Resource<Secret>) -> Result<()> {
-        self.table.delete(this)?;
+        self.release(this)?;
         Ok(())
     }
 }

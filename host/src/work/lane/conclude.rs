@@ -3,6 +3,7 @@
 
 use super::{Driver, Next, announce, drive};
 use crate::{
+    catalog::canaries::{self, Canary},
     delivery::{Failure, Report, Verdict},
     error::{Error, Result},
     id::ClaimId,
@@ -52,6 +53,7 @@ impl Driver {
             let at = self.host.clock.now() + delay;
             if lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
                 tx.commit().await?;
+                self.host.tails.written();
             }
             return Ok(Next::Stop);
         }
@@ -69,7 +71,11 @@ impl Driver {
             return Ok(Next::Stop);
         };
         self.record(&mut tx, target, due, &report).await?;
-        if let Some(state) = report.receipt.as_ref().and_then(|receipt| receipt.state.as_ref()) {
+        if due.entry.kind == "session_ended" {
+            memory::forget(&mut tx, self.session).await?;
+        } else if let Some(state) =
+            report.receipt.as_ref().and_then(|receipt| receipt.state.as_ref())
+        {
             memory::store(&mut tx, self.session, state).await?;
         }
         let mut claimed = None;
@@ -82,7 +88,14 @@ impl Driver {
             Waiting::More => lane::next(&mut tx, self.session, self.claim).await?,
             Waiting::Nothing => None,
         };
+        // The last thing: nothing waits longer than it must for the trial's row.
+        let rolled_back = self.count(&mut tx, target, &report).await?;
         tx.commit().await?;
+        self.host.tails.written();
+        if let Some(canary) = rolled_back {
+            let reason = canary.reason().unwrap_or_default();
+            tracing::warn!(agent = %target.agent_id, %reason, "a canary was rolled back");
+        }
         for entry in &news {
             announce(&self.host, entry);
         }
@@ -145,10 +158,30 @@ impl Driver {
 
     async fn record(&self, tx: &mut Tx, target: &Target, due: &Due, report: &Report) -> Result<()> {
         let Some(receipt) = &report.receipt else { return Ok(()) };
-        let names = (target.agent_id, self.session, due.entry.id);
-        let written = serde_json::to_value(receipt).map_err(Error::internal)?;
-        let log = serde_json::to_value(&receipt.log).map_err(Error::internal)?;
-        let outcome = receipt.outcome.as_str();
-        receipts::record(tx, &self.host.clock, names, outcome, written, log).await
+        let new = receipts::New {
+            agent: target.agent_id,
+            session: self.session,
+            event: due.entry.id,
+            kind: &due.entry.kind,
+            attempt: due.attempt,
+            version: target.version,
+            outcome: receipt.outcome.as_str(),
+            receipt: serde_json::to_value(receipt).map_err(Error::internal)?,
+            log: serde_json::to_value(&receipt.log).map_err(Error::internal)?,
+        };
+        receipts::record(tx, &self.host.clock, new).await
+    }
+
+    /// Counts the event for the trial that its session takes part in; the trial, if
+    /// this ended it.
+    async fn count(&self, tx: &mut Tx, target: &Target, report: &Report) -> Result<Option<Canary>> {
+        let (Some(canary), Some(receipt)) = (target.canary_id, &report.receipt) else {
+            return Ok(None);
+        };
+        // The platform's own failures say nothing of the version.
+        if receipt.outcome == Outcome::HostError {
+            return Ok(None);
+        }
+        canaries::count(tx, canary, receipt.outcome.at_fault(), self.host.clock.now()).await
     }
 }

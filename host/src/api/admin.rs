@@ -1,0 +1,11 @@
+//! What operators do: a table of contents.
+
+mod audit;
+mod limits;
+
+use crate::host::Host;
+use axum::Router;
+
+pub(super) fn routes() -> Router<Host> {
+    Router::new().merge(limits::routes()).merge(audit::routes())
+}

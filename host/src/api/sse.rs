@@ -1,0 +1,80 @@
+//! What all event streams have in common: how they begin, how long they wait for a
+//! client, and how their lines become an answer.
+
+use crate::clock::Clock;
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// A sign of life when nothing happens (contract §7).
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How long a client may leave a line unread.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Lines on their way to the connection.
+const LINES: usize = 32;
+
+/// Why a stream ends.
+pub(super) enum End {
+    /// There is nothing more to come, or the client may no longer see it.
+    Over,
+    Stopping,
+    /// The client is gone or too slow.
+    Gone,
+    Failed,
+}
+
+/// The end of a stream at which lines are put in. It keeps none for a client that
+/// does not read: such a client is cut and may come back with its position.
+pub(super) struct Out(mpsc::Sender<Arc<str>>);
+
+impl Out {
+    /// With the answer that carries what is put in.
+    pub(super) fn new() -> (Self, Response) {
+        let (out, lines) = mpsc::channel(LINES);
+        (Self(out), response(lines))
+    }
+
+    /// The first lines. Clients that lost their connection are spread over some
+    /// seconds, so that a restart does not bring everybody back at once.
+    pub(super) async fn welcome(&self, clock: &Clock) -> Result<(), End> {
+        let jitter = u64::from(u16::from_le_bytes(clock.random())) % 3_000;
+        self.send(format!("retry: {}\n: welcome\n\n", 2_000 + jitter).into()).await
+    }
+
+    pub(super) async fn still_here(&self) -> Result<(), End> {
+        self.send(": still here\n\n".into()).await
+    }
+
+    pub(super) async fn send(&self, line: Arc<str>) -> Result<(), End> {
+        self.0.send_timeout(line, PATIENCE).await.map_err(|_| End::Gone)
+    }
+
+    /// Ready when the client is gone.
+    pub(super) async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
+fn response(lines: mpsc::Receiver<Arc<str>>) -> Response {
+    let body = futures::stream::unfold(lines, async |mut lines| {
+        let line: Arc<str> = lines.recv().await?;
+        Some((Ok::<_, Infallible>(Bytes::copy_from_slice(line.as_bytes())), lines))
+    });
+    let mut response = Body::from_stream(body).into_response();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

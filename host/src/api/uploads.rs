@@ -1,0 +1,227 @@
+//! Uploading a component: a place in the queue, the bytes, a version that is
+//! `queued`, then `compiling`, then `ready` or `refused`.
+
+use super::{
+    caller::{self, Builder},
+    components::{component_agent, shown},
+    input::Params,
+};
+use crate::{
+    catalog::components::{self, Report, Version},
+    error::{Error, Kind, Problem, Result},
+    host::Host,
+    id::AgentId,
+    objects::Objects,
+    sandbox::{Admission, Limits, Place, Upload},
+};
+use axum::{
+    Json,
+    body::HttpBody,
+    extract::{Path, Request, State},
+    http::{StatusCode, header},
+};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{io::Read, sync::Arc, time::Duration};
+
+/// How long an upload's answer waits for the compiler (contract §12.12).
+const WAIT: Duration = Duration::from_secs(30);
+
+/// How long an upload may take to arrive: 32 MiB at 0.9 Mbit/s. It has a place
+/// meanwhile.
+const ARRIVAL: Duration = Duration::from_mins(5);
+
+/// How often a process says that it has not forgotten an upload; see `work`'s
+/// `SILENCE`.
+const SEEN: Duration = Duration::from_secs(10);
+
+/// Read at a time when an upload is put into the object store.
+const PIECE_BYTES: u64 = 1 << 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Waiting {
+    wait: Option<String>,
+}
+
+pub(super) async fn upload(
+    State(host): State<Host>,
+    Builder(owner): Builder,
+    Path(id): Path<String>,
+    Params(waiting): Params<Waiting>,
+    request: Request,
+) -> Result<(StatusCode, Json<Value>)> {
+    let (template, limits) = {
+        let mut tx = host.db.read().await?;
+        let template = component_agent(&mut tx, &id, owner).await?;
+        let limits = host.policy.of(&mut tx, template.id).await?;
+        (template, limits)
+    };
+    let wait = match waiting.wait.as_deref() {
+        Some("0") => Duration::ZERO,
+        None | Some("1") => WAIT,
+        Some(_) => return Err(Error::field("wait", "must be 0 or 1")),
+    };
+    let place = host.sandbox.enter(owner)?;
+    let upload = receive(&host, &limits, request).await?;
+    let mut tx = host.db.write().await?;
+    let (size, now) = (upload.size as i64, host.clock.now());
+    let begun =
+        components::begin(&mut tx, template.id, &upload.sha256, size, host.node.0, now).await?;
+    let queued = components::find(&mut tx, template.id, begun).await?;
+    tx.commit().await?;
+    // In a task of its own: a builder who hangs up does not stop it.
+    let name = (template.id, begun);
+    let admitting = host.tasks.spawn(admit(host.clone(), place, upload, limits, name));
+    let version = if wait.is_zero() {
+        queued.ok_or(Error::not_found("version"))?
+    } else {
+        match tokio::time::timeout(wait, admitting).await {
+            Ok(admitted) => admitted.map_err(Error::internal)??,
+            Err(_) => {
+                let mut tx = host.db.read().await?;
+                let found = components::find(&mut tx, template.id, begun).await?;
+                found.ok_or(Error::not_found("version"))?
+            }
+        }
+    };
+    if version.state == "refused" {
+        let detail = format!("version {begun} was refused: {}", first(&version.report.problems));
+        let mut error = Error::new(Kind::Refused, "component_refused", detail);
+        error.problems = version.report.problems;
+        return Err(error);
+    }
+    Ok((StatusCode::CREATED, Json(shown(&version, template.active_version))))
+}
+
+fn first(problems: &[Problem]) -> String {
+    let first = problems.first().map(|problem| format!("{} {}", problem.pointer, problem.detail));
+    first.unwrap_or_default()
+}
+
+/// Takes the body to the disk.
+async fn receive(host: &Host, limits: &Limits, request: Request) -> Result<Upload> {
+    let kind = caller::text(request.headers(), header::CONTENT_TYPE.as_str()).unwrap_or_default();
+    if kind != "application/wasm" && kind != "application/octet-stream" {
+        let detail = "send the component itself as Content-Type: application/wasm";
+        return Err(Error::new(Kind::Unsupported, "not_wasm", detail));
+    }
+    let most = limits.component_bytes;
+    let too_large = || {
+        let detail = format!("the upload is larger than componentBytes ({most})");
+        Error::new(Kind::TooLarge, "component_too_large", detail)
+    };
+    let incomplete = |detail: &str| Error::new(Kind::Invalid, "body_incomplete", detail);
+    if request.body().size_hint().lower() > most {
+        return Err(too_large());
+    }
+    let mut spool = host.sandbox.spool()?;
+    let mut body = request.into_body().into_data_stream();
+    let arriving = async {
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|_| incomplete("the upload broke off"))?;
+            if spool.size() + piece.len() as u64 > most {
+                return Err(too_large());
+            }
+            spool.write(&piece).await?;
+        }
+        spool.finish().await
+    };
+    let arrived = tokio::time::timeout(ARRIVAL, arriving).await;
+    arrived
+        .map_err(|_| incomplete(&format!("the upload took longer than {ARRIVAL:?} to arrive")))?
+}
+
+/// Has the upload looked at, and writes down what came of it.
+async fn admit(
+    host: Host,
+    place: Place,
+    upload: Upload,
+    limits: Arc<Limits>,
+    (agent, version): (AgentId, i64),
+) -> Result<Version> {
+    let looked = tokio::select! {
+        looked = look(&host, &place, &upload, &limits, (agent, version)) => looked,
+        never = stay_seen(&host, agent, version) => match never {},
+        () = host.stopping.cancelled() => Ok(components::given_up()),
+    };
+    // A version that was begun is concluded, also when the platform fails.
+    let detail = "the platform failed to look at it; upload it again";
+    let failed = || Problem { pointer: "body".into(), detail: detail.into() };
+    let fallback = || Report { problems: vec![failed()], ..Report::default() };
+    let (report, error) = match looked {
+        Ok(report) => (report, None),
+        Err(error) => (fallback(), Some(error)),
+    };
+    let mut tx = host.db.write().await?;
+    let version = components::conclude(&mut tx, agent, version, &report).await?;
+    tx.commit().await?;
+    error.map_or(Ok(version), Err)
+}
+
+async fn look(
+    host: &Host,
+    place: &Place,
+    upload: &Upload,
+    limits: &Limits,
+    (agent, version): (AgentId, i64),
+) -> Result<Report> {
+    let turn = place.turn().await;
+    let mut tx = host.db.write().await?;
+    components::compiling(&mut tx, agent, version).await?;
+    tx.commit().await?;
+    let admission = host.sandbox.admit(turn, upload, limits).await?;
+    if admission.inspection.problems.is_empty() {
+        store(&host.objects, upload).await?;
+    }
+    Ok(report(admission))
+}
+
+/// What is told and kept of an upload.
+pub fn report(admission: Admission) -> Report {
+    let inspection = admission.inspection;
+    Report {
+        world: inspection.world,
+        imports: inspection.imports,
+        metadata: inspection.metadata,
+        warnings: inspection.warnings,
+        problems: inspection.problems,
+        compile: json!(admission.compiled),
+    }
+}
+
+/// Keeps the bytes, to compile them again on another machine or for another engine.
+async fn store(objects: &Objects, upload: &Upload) -> Result<()> {
+    let mut kept = objects.upload(&components::upload_key(&upload.sha256));
+    let mut file = upload.open()?;
+    while kept.size() < upload.size {
+        let (returned, piece) = tokio::task::spawn_blocking(move || {
+            let mut piece = Vec::new();
+            (&mut file).take(PIECE_BYTES).read_to_end(&mut piece).map(|_| (file, piece))
+        })
+        .await
+        .map_err(Error::internal)??;
+        file = returned;
+        kept.write(Bytes::from(piece)).await?;
+    }
+    kept.finish().await
+}
+
+/// Says again and again that this process has the upload in its hands.
+async fn stay_seen(host: &Host, agent: AgentId, version: i64) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(SEEN).await;
+        let seen = async {
+            let mut tx = host.db.write().await?;
+            components::seen(&mut tx, agent, version, host.clock.now()).await?;
+            tx.commit().await?;
+            Ok(())
+        };
+        let seen: Result<()> = seen.await;
+        if let Err(error) = seen {
+            tracing::warn!(%error, "cannot say that an upload is being looked at");
+        }
+    }
+}
