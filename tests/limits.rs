@@ -18,6 +18,7 @@
 //! | `stateBytes` | `limits_a_guest_can_meet_in_good_faith_are_errors_not_the_end` |
 //! | `handles` | "begins replies and never ends them" |
 //! | `fileReadBytes`, `fileWriteBytes` | `librarian::reading_and_writing_have_their_budgets` |
+//! | `httpAllow`, `httpCalls`, `httpBytes`, `httpMillis` | all of `egress` |
 //! | `concurrentEvents`, `…Total` | `endurance::events_beyond_the_limit_wait_for_their_turn` |
 //! | `componentBytes` | `refusals::too_much_and_of_the_wrong_kind` |
 //! | `compileMillis`, `compileMemoryBytes` | `bombs` |

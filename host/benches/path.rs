@@ -14,10 +14,7 @@ mod harness;
 use aiybiz_host::{clock::Clock, storage::Db};
 use figures::{cpu_time, micros, resident, row, show, spread, timed, title};
 use harness::{Engine, Person, Place, Platform, guests, json, webhook::WebhookAgent};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));

@@ -3,6 +3,7 @@
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 pub const ECHO: &[u8] = include_bytes!("../../guest-examples/echo/echo.wasm");
+pub const FETCHER: &[u8] = include_bytes!("../../guest-examples/fetcher/fetcher.wasm");
 pub const LIBRARIAN: &[u8] = include_bytes!("../../guest-examples/librarian/librarian.wasm");
 
 pub const WIT: &str = include_str!("../../wit/agent.wit");

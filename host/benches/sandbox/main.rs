@@ -19,7 +19,7 @@ use aiybiz_host::{
     id::{AgentId, SessionId},
     sandbox::{Author, Component, Event, Facts, Job, Keep, Message, Nothing, Outcome, Sandbox},
 };
-use figures::{Rate, micros, rate, resident, row, show, timed, title};
+use figures::{Rate, rate, resident, row, title};
 use harness::{Engine, Person, Platform, guests, json};
 use std::{path::Path, sync::Arc};
 

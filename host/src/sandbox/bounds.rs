@@ -3,7 +3,10 @@
 //! The upper bounds are far above what honest agents need. They keep a slip of the
 //! keyboard from becoming the policy, and hold what the rest of the host counts on.
 
-use super::limits::{KIB, Limits, MIB, Pool};
+use super::{
+    limits::{KIB, Limits, MIB, Pool},
+    site::check_site,
+};
 
 /// An event holds its session's lane, a place among the running and an instance for
 /// as long: a quarter of an hour. Longer work is several events.
@@ -157,15 +160,4 @@ impl Limits {
         }
         Ok(())
     }
-}
-
-/// A scheme, a name and perhaps a port; nothing after it.
-fn check_site(site: &str) -> Result<(), &'static str> {
-    let like = "must be like https://api.example.com";
-    let url = url::Url::parse(site).map_err(|_| like)?;
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    let named = matches!(url.host(), Some(url::Host::Domain(_)));
-    let open = url.username().is_empty() && url.password().is_none();
-    let web = ["https", "http"].contains(&url.scheme());
-    if web && bare && named && open { Ok(()) } else { Err(like) }
 }

@@ -127,7 +127,8 @@ fn stopped(stop: &Stop, cpu_millis: u64) -> (Outcome, String) {
         ),
         Stop::Budget(name, limit) => {
             let change = match *name {
-                "hostCalls" => "ask for more at a time",
+                "hostCalls" | "httpCalls" => "ask for more at a time",
+                "httpMillis" => "wait for less at a time",
                 "replies" => "say more in each",
                 "replyBytes" => "say less, or write it into a file",
                 _ => "use less of it per event",

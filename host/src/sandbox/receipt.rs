@@ -1,6 +1,10 @@
 //! What one event cost and how it went: for the builder, the operator and tests.
 
-use super::{limits::Limits, scope::State};
+use super::{
+    egress::{self, HttpCall},
+    limits::Limits,
+    scope::State,
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -94,6 +98,8 @@ pub struct Receipt {
     pub replies: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Outbound requests in their order, the first hundred.
+    pub http: Vec<HttpCall>,
     /// What is left of each limit, in percent.
     pub headroom: BTreeMap<&'static str, u64>,
     /// What kind of crash it was, when it was one: `unreachable`, `stack_overflow`, …
@@ -127,6 +133,7 @@ impl Used {
         peak_memory: u64,
         cpu: Duration,
         wall: Duration,
+        http: &egress::Used,
     ) -> BTreeMap<&'static str, u64> {
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         [
@@ -139,6 +146,9 @@ impl Used {
             ("logBytes", self.log_bytes, limits.log_bytes),
             ("fileReadBytes", self.read_bytes, limits.file_read_bytes),
             ("fileWriteBytes", self.write_bytes, limits.file_write_bytes),
+            ("httpCalls", http.count, limits.http_calls),
+            ("httpBytes", http.bytes_out + http.bytes_in, limits.http_bytes),
+            ("httpMillis", millis(http.waited), limits.http_millis),
         ]
         .into_iter()
         .map(|(name, used, limit)| {

@@ -116,6 +116,7 @@ pub(super) async fn run(
         Err(_) => (End::OutOfTime, None),
     };
     let wall = begun.elapsed();
+    let end = heard(store.data_mut(), end);
     let well = matches!(end, End::Returned(Ok(()))) && !matches!(job.event, Event::Ended(_));
     if job.keep.is_some() && well && store.data().held == 0 {
         let receipt = receipt(store.data_mut(), &end, sha256, (warm, instantiated), wall);
@@ -124,6 +125,16 @@ pub(super) async fn run(
     let mut guest = store.into_data();
     guest.give_up_half_said().await;
     (receipt(&mut guest, &end, sha256, (warm, instantiated), wall), None)
+}
+
+/// A guest whose requests used up a budget may come to its end, or crash over the
+/// error it got, before it is stopped.
+fn heard(guest: &mut Guest, end: End) -> End {
+    match (guest.hear(), end) {
+        (Err(stop), End::Returned(_)) => End::Failed(stop.into()),
+        (Err(stop), End::Failed(error)) => End::Failed(error.context(stop)),
+        (_, end) => end,
+    }
 }
 
 /// Only instantiates, for the trial of an upload.
@@ -144,8 +155,9 @@ pub(super) async fn instantiate(
 fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
-    store.epoch_deadline_callback(|store| {
-        let guest = store.data();
+    store.epoch_deadline_callback(|mut store| {
+        let guest = store.data_mut();
+        guest.hear()?;
         if guest.known.meter.so_far() > Duration::from_millis(guest.limits.cpu_millis) {
             return Err(Stop::Cpu.into());
         }
@@ -195,7 +207,8 @@ fn receipt(
         guest.note("info", printed, vec![("stream".into(), "stdio".into())]);
     }
     let (peak, cpu) = (guest.limiter.peak_memory as u64, guest.known.meter.so_far());
-    let headroom = guest.used.headroom(&guest.limits, peak, cpu, wall);
+    let http = guest.egress.used();
+    let headroom = guest.used.headroom(&guest.limits, peak, cpu, wall, &http);
     let explained = explain(end, guest, cpu, &headroom);
     let kept = explained.outcome == Outcome::Ok && guest.state_changed;
     Receipt {
@@ -212,8 +225,9 @@ fn receipt(
         peak_memory_bytes: peak,
         host_calls: std::mem::take(&mut guest.used.host_calls),
         replies: guest.used.replies,
-        bytes_in: guest.used.read_bytes,
-        bytes_out: guest.used.reply_bytes + guest.used.write_bytes,
+        bytes_in: guest.used.read_bytes + http.bytes_in,
+        bytes_out: guest.used.reply_bytes + guest.used.write_bytes + http.bytes_out,
+        http: http.calls,
         headroom,
         trap_class: explained.trap_class,
         backtrace: explained.frames,

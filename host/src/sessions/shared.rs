@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     error::{Error, Result},
     id::{CompanyId, ItemId, SessionId},
+    reseal::Column,
     seal::Key,
     storage::Tx,
     timestamp::Timestamp,
@@ -25,6 +26,14 @@ use serde_json::json;
 const ITEMS: i64 = 50;
 pub const DOCUMENT_BYTES: usize = 64 << 10;
 pub const SECRET_BYTES: usize = 16 << 10;
+
+/// What was shared and not forgotten. An item's id is enough to know it by.
+pub const SEALED: Column = Column {
+    select: "SELECT id, '' AS name, content AS value FROM shared_items
+         WHERE SUBSTR(content, 1, 8) <> $1 AND id > $2 AND $3 = '' ORDER BY id LIMIT $4",
+    update: "UPDATE shared_items SET content = $3 WHERE id = $1 AND $2 = ''",
+    place: |id, _| place(ItemId(id)),
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -111,7 +120,7 @@ pub async fn add(
         "INSERT INTO shared_items (id, session_id, type, name, content, size_bytes, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
     );
-    let sealed = seal.seal(clock, &place(session, id), content.as_bytes())?;
+    let sealed = seal.seal(clock, &place(id), content.as_bytes())?;
     let made = made.bind(id).bind(session).bind(kind.as_str()).bind(item.name.as_str());
     if made.bind(sealed).bind(content.len() as i64).bind(created_at).run().await? == 0 {
         let detail = "the session has a secret of this name; delete it first";
@@ -173,7 +182,7 @@ pub async fn list(
     rows.into_iter()
         .map(|row| {
             let shown = reader == Reader::Agent || row.kind != Kind::Secret.as_str();
-            let content = if shown { open(seal, session, &row)? } else { None };
+            let content = if shown { open(seal, &row)? } else { None };
             let Row { id, kind, name, created_at, .. } = row;
             Ok(Item { id, kind, name, created_at, content })
         })
@@ -192,7 +201,7 @@ pub async fn secret(
          WHERE session_id = $1 AND name = $2 AND type = 'secret'",
     );
     let row: Option<Row> = found.bind(session).bind(name).optional().await?;
-    row.map_or(Ok(None), |row| open(seal, session, &row))
+    row.map_or(Ok(None), |row| open(seal, &row))
 }
 
 /// The session's documents, oldest first.
@@ -216,7 +225,7 @@ pub async fn document(
          WHERE session_id = $1 AND id = $2 AND type = 'document'",
     );
     let row: Option<Row> = found.bind(session).bind(id).optional().await?;
-    row.map_or(Ok(None), |row| open(seal, session, &row))
+    row.map_or(Ok(None), |row| open(seal, &row))
 }
 
 /// Forgets what the session's secrets were. Call it in the transaction that ends the
@@ -227,12 +236,12 @@ pub(super) async fn purge(tx: &mut Tx, session: SessionId) -> Result<()> {
     Ok(())
 }
 
-fn open(seal: &Key, session: SessionId, row: &Row) -> Result<Option<String>> {
+fn open(seal: &Key, row: &Row) -> Result<Option<String>> {
     let Some(sealed) = &row.content else { return Ok(None) };
-    let content = seal.open(&place(session, row.id), sealed)?;
+    let content = seal.open(&place(row.id), sealed)?;
     String::from_utf8(content).map(Some).map_err(Error::internal)
 }
 
-fn place(session: SessionId, id: ItemId) -> String {
-    format!("shared item/{session}/{id}")
+fn place(id: ItemId) -> String {
+    format!("shared item/{id}")
 }

@@ -8,8 +8,9 @@ use crate::{
     files::{self, NewFile, agent::Published},
     host::Host,
     id::{AgentId, ClaimId, CompanyId, EventId, NodeId, SessionId},
+    net::Out,
     objects::Objects,
-    sandbox::{Answer, Denied, Draft, File, Message, Scope, State},
+    sandbox::{Answer, Denied, Draft, File, Message, Scope, Secret, Site, State},
     sessions::{
         lines, log,
         log::New,
@@ -222,9 +223,10 @@ impl Scope for Live {
         loaded.await.map_err(unavailable)
     }
 
-    async fn secret(&self, name: &str) -> Answer<Option<String>> {
+    async fn secret(&self, name: &str) -> Answer<Option<Secret>> {
         if name == TOKEN {
-            return Ok(Some(self.host.agent_token(self.session)));
+            let value = self.host.agent_token(self.session);
+            return Ok(Some(Secret { value, sites: Vec::new() }));
         }
         let found = async {
             let mut tx = self.host.db.read().await?;
@@ -233,10 +235,21 @@ impl Scope for Live {
             let key = &self.host.key;
             match settings::secret(&mut tx, key, self.agent, name).await? {
                 Some(own) => Ok(Some(own)),
-                None => shared::secret(&mut tx, key, self.session, name).await,
+                None => {
+                    let shared = shared::secret(&mut tx, key, self.session, name).await?;
+                    Ok(shared.map(|value| (value, Vec::new())))
+                }
             }
         };
-        found.await.map_err(unavailable)
+        let Some((value, sites)) = found.await.map_err(unavailable)? else { return Ok(None) };
+        let sites: Result<Vec<_>, _> = sites.iter().map(|site| Site::parse(site)).collect();
+        // They were read before they were kept.
+        let sites = sites.map_err(|why| unavailable(Error::internal(anyhow::anyhow!(why))))?;
+        Ok(Some(Secret { value, sites }))
+    }
+
+    fn out(&self) -> Option<Out> {
+        Some(self.host.out.clone())
     }
 
     async fn config(&self) -> Answer<BTreeMap<String, String>> {
