@@ -5,7 +5,7 @@ use super::{
     limiter::Limiter,
     limits::Limits,
     receipt::{LogEntry, Used},
-    scope::{Answer, Denied, Scope, State},
+    scope::{Answer, Denied, Nothing, Scope, State},
     stdio::Printed,
     threads::Known,
 };
@@ -140,6 +140,13 @@ impl Guest {
         let fits = self.limiter.renew(&limits);
         (self.limits, self.facts, self.scope, self.known) = (limits, facts, scope, known);
         fits
+    }
+
+    /// Lets go of the event's session until there is another event.
+    pub(super) fn rest(&mut self) {
+        self.scope = Arc::new(Nothing);
+        self.egress = Egress::new(Arc::clone(&self.limits), Arc::clone(&self.scope));
+        self.state = None;
     }
 
     /// Gives the guest a handle on something of the world.

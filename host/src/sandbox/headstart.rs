@@ -115,7 +115,7 @@ fn leb128(out: &mut Vec<u8>, mut value: u32) {
 /// The module with its pages, its counter and its function.
 fn given(module: &[u8], known: &Survey) -> Option<Vec<u8>> {
     let mut out = Module::new();
-    let mut giver = Giver { known, counts: known.has_globals };
+    let mut giver = Giver { known, counts: known.own_globals.is_some() };
     giver.parse_core_module(&mut out, Parser::new(0), module).ok()?;
     Some(out.finish())
 }

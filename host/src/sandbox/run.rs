@@ -117,9 +117,10 @@ pub(super) async fn run(
     };
     let wall = begun.elapsed();
     let end = heard(store.data_mut(), end);
-    let well = matches!(end, End::Returned(Ok(()))) && !matches!(job.event, Event::Ended(_));
-    if job.keep.is_some() && well && store.data().held == 0 {
+    let handled = matches!(end, End::Returned(Ok(()))) && !matches!(job.event, Event::Ended(_));
+    if job.keep.is_some() && handled && store.data().held == 0 {
         let receipt = receipt(store.data_mut(), &end, sha256, (warm, instantiated), wall);
+        store.data_mut().rest();
         return (receipt, Some(Instance { store, agent }));
     }
     let mut guest = store.into_data();

@@ -23,7 +23,8 @@ pub(super) struct Survey {
     imports_memory: bool,
     resizes: bool,
     lines: bool,
-    pub(super) has_globals: bool,
+    /// Of its own; none without a section of them.
+    pub(super) own_globals: Option<u32>,
     /// The pages it begins with and may have, in its own eyes.
     pub(super) initial: u64,
     pub(super) most: u64,
@@ -63,7 +64,7 @@ impl Survey {
             Payload::FunctionSection(functions) => self.functions += functions.count(),
             Payload::GlobalSection(globals) => {
                 self.globals += globals.count();
-                self.has_globals = true;
+                self.own_globals = Some(globals.count());
             }
             Payload::MemorySection(memories) => {
                 for memory in memories {
