@@ -16,10 +16,11 @@
 //! | 18 re-entrancy | a guest's replies are events to nobody; one lane, one event at a time: `lanes` |
 //! | 19 a thousand sessions of one agent | `endurance`, `a_full_queue_sends_events_back_to_the_database` |
 //! | 20 another tenant's leftovers | `residue`, `warm` |
-//! | 23 a fault of the host | `a_panic_of_the_host_is_not_the_agents_fault` |
+//! | 23 a fault of the host | `fault` |
 //! | 24 limits and versions that change meanwhile | `policy`, `versions` |
 //! | 25 hostile servers | `egress` |
 
+mod fault;
 mod table;
 
 use crate::harness::{Engine, Events, Platform, Value, guests, json};

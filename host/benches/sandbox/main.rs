@@ -13,15 +13,10 @@ mod figures;
 mod harness;
 mod neighbour;
 
-use aiybiz_host::{
-    clock::Clock,
-    config::Config,
-    id::{AgentId, SessionId},
-    sandbox::{Author, Component, Event, Facts, Job, Keep, Message, Nothing, Outcome, Sandbox},
-};
+use aiybiz_host::{config::Config, id::SessionId, sandbox::Outcome};
 use figures::{Rate, rate, resident, row, title};
-use harness::{Engine, Person, Platform, guests, json};
-use std::{path::Path, sync::Arc};
+use harness::{Engine, Person, Platform, events::Bare, guests, json};
+use std::path::Path;
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
@@ -70,8 +65,7 @@ async fn fresh_events() {
 /// A sandbox with so many threads, and enough going on that none is ever idle.
 struct Busy {
     platform: Platform,
-    agent: AgentId,
-    component: Arc<Component>,
+    agent: Bare,
 }
 
 impl Busy {
@@ -80,33 +74,22 @@ impl Busy {
     async fn new(guest: &[u8], threads: usize) -> Self {
         let change = |config: &mut Config| config.guest_threads = threads;
         let platform = Platform::configured(Engine::Sqlite, change).await;
-        let sandbox = &platform.host.sandbox;
-        let limits = sandbox.limits();
-        let upload = sandbox.spooled(&guest.to_vec().into()).await.expect("a file");
-        let admitted = sandbox.admit(sandbox.turn().await, &upload, limits).await;
-        assert_eq!(admitted.expect("a compiler").inspection.problems, []);
-        let component = sandbox.load(&upload.sha256, limits, async { unreachable!() }).await;
-        let component = component.expect("ready");
-        Self { agent: platform.clock.id(), component, platform }
+        Self { agent: Bare::new(&platform, guest).await, platform }
     }
 
     /// So many events of as many sessions as go at once; their instances are kept, or
     /// all are fresh.
     async fn run(&self, events: u64, warm: bool) {
         let session = |_| {
-            let (sandbox, component) =
-                (Arc::clone(&self.platform.host.sandbox), Arc::clone(&self.component));
-            let (agent, session) = (self.agent, self.platform.clock.id());
+            let (agent, session) = (self.agent.clone(), self.platform.clock.id());
             tokio::spawn(async move {
                 for seq in 0..events / Self::AT_ONCE {
-                    let keep = warm.then_some((session, seq as i64));
-                    event(&sandbox, agent, &component, keep).await;
+                    event(&agent, warm.then_some((session, seq as i64))).await;
                 }
             })
         };
         futures::future::join_all((0..Self::AT_ONCE).map(session)).await;
-        self.platform.clock.advance(std::time::Duration::from_hours(1));
-        self.platform.host.sandbox.tidy(self.platform.clock.now());
+        self.agent.sandbox.tidy(self.platform.clock.now());
     }
 
     /// CPU of one event as its receipt has it, in microseconds: the median.
@@ -114,9 +97,7 @@ impl Busy {
         let session: SessionId = self.platform.clock.id();
         let mut all = Vec::new();
         for seq in 0..500 {
-            let keep = warm.then_some((session, seq));
-            let cpu = event(&self.platform.host.sandbox, self.agent, &self.component, keep).await;
-            all.push(cpu);
+            all.push(event(&self.agent, warm.then_some((session, seq))).await);
         }
         all.sort_unstable();
         all[all.len() / 2] as f64
@@ -124,26 +105,11 @@ impl Busy {
 }
 
 /// One event, the `seq`-th of a session whose instance is kept; its CPU time.
-async fn event(
-    sandbox: &Sandbox,
-    agent: AgentId,
-    component: &Arc<Component>,
-    keep: Option<(SessionId, i64)>,
-) -> u64 {
-    let now = Clock::default().now();
-    let job = Job {
-        event: Event::Message(Message {
-            id: "m".into(),
-            author: Author::Client,
-            content: "hello".into(),
-            created_at: now,
-        }),
-        facts: Facts { session_id: "s".into(), started_at: now, event_id: "e".into(), attempt: 1 },
-        scope: Arc::new(Nothing),
-        limits: Arc::clone(sandbox.limits()),
-        keep: keep.map(|(session, seq)| Keep { session, seq, last: Some(seq - 1), now }),
+async fn event(agent: &Bare, kept: Option<(SessionId, i64)>) -> u64 {
+    let receipt = match kept {
+        Some((session, seq)) => agent.handle_kept(session, seq).await,
+        None => agent.handle().await,
     };
-    let receipt = sandbox.handle(agent, Arc::clone(component), job).await.expect("a place");
     assert_eq!(receipt.outcome, Outcome::Ok, "{}", receipt.explanation);
     receipt.cpu_micros
 }
