@@ -50,7 +50,7 @@ both_engines! {
     }
 
     async fn a_busy_agent_does_not_hold_up_another(engine: Engine) {
-        let platform = Platform::start(engine).await;
+        let platform = Platform::start_with(engine, |limits| limits.cpu_millis = 500).await;
         let builder = platform.builder("Bea").await;
         let client = platform.person("Cleo").await;
         let spinner = guests::on_message("(loop $forever (br $forever))");
