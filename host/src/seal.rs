@@ -127,9 +127,10 @@ impl Key {
 
 impl Root {
     fn new(secret: Tag) -> Self {
-        let unnamed = Self { id: KeyId::default(), secret };
-        let [a, b, c, d, e, f, g, h, ..] = unnamed.tag("key id", &[]);
-        Self { id: [a, b, c, d, e, f, g, h], ..unnamed }
+        let mut root = Self { id: KeyId::default(), secret };
+        let tag = root.tag("key id", &[]);
+        root.id.copy_from_slice(&tag[..size_of::<KeyId>()]);
+        root
     }
 
     fn tag(&self, purpose: &str, parts: &[&[u8]]) -> Tag {

@@ -54,7 +54,7 @@ fn waiting_has_a_budget() {
     crate::harness::run(async {
         let silent = socket(&Arc::default(), |mut connection| async move {
             let _ = connection.read(&mut [0; 1024]).await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         })
         .await;
         let mut world = World::new(|limits| {
@@ -84,7 +84,7 @@ fn one_call_that_takes_too_long_is_an_error() {
                 let begun = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfive.";
                 let _ = connection.write_all(begun.as_bytes()).await;
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         })
         .await;
         let mut world = World::new(|limits| {

@@ -97,7 +97,7 @@ impl Site {
     pub(super) fn authority(&self) -> String {
         let usual = if self.plain { 80 } else { 443 };
         let wild = if self.below { "*." } else { "" };
-        let port = (self.port != usual).then(|| format!(":{}", self.port)).unwrap_or_default();
+        let port = if self.port == usual { String::new() } else { format!(":{}", self.port) };
         format!("{wild}{}{port}", self.host)
     }
 }

@@ -6,7 +6,10 @@
 use super::failure::Failure;
 use crate::sandbox::{guest::within, scope::Scope, site::Site};
 use http::{HeaderMap, HeaderValue};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 const OPEN: &[u8] = b"{{secret:";
 const CLOSE: &[u8] = b"}}";
@@ -27,9 +30,9 @@ pub(super) async fn fill(
 ) -> Result<(), Failure> {
     let mut known = BTreeMap::new();
     for name in names(headers)? {
-        if !known.contains_key(&name) {
-            let value = usable(&name, site, scope, patience).await?;
-            known.insert(name, value);
+        if let Entry::Vacant(entry) = known.entry(name) {
+            let value = usable(entry.key(), site, scope, patience).await?;
+            entry.insert(value);
         }
     }
     if known.is_empty() {
