@@ -42,6 +42,8 @@ CREATE TABLE shared_items (
     name       TEXT        NOT NULL,
     -- Encrypted with the platform's key; null for a secret whose session is over.
     content    BYTEA,
+    -- Of the content before it was encrypted.
+    size_bytes BIGINT      NOT NULL,
     created_at TIMESTAMPTZ NOT NULL
 );
 

@@ -120,7 +120,7 @@ fn what_was_not_used_for_longest_makes_room() {
                 limits: Limits::default(),
                 folder: folder.path().to_owned(),
                 artifact_bytes,
-                key: Key::new([7; 32]),
+                key: Key::new([7; 32], &[]),
                 worker: program(),
                 threads: 1,
             })

@@ -27,15 +27,17 @@ const LAYERS: [&[&str]; 9] = [
 
 /// Those below: the nouns and what they stand on, in the order in which each may
 /// use the ones after it.
-const BELOW: [(&str, &[&str]); 16] = [
+const BELOW: [(&str, &[&str]); 17] = [
     ("accounts", &["storage", "error", "clock", "id", "timestamp", "seal"]),
     ("audit", &["storage", "error", "clock", "id", "timestamp"]),
-    ("catalog", &["storage", "error", "clock", "id", "timestamp", "seal"]),
-    ("sessions", &["catalog", "storage", "error", "clock", "id", "timestamp", "seal"]),
+    ("catalog", &["reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),
+    ("sessions", &["catalog", "reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),
     ("files", &["storage", "error", "clock", "id", "timestamp"]),
     ("delivery", &["sandbox", "clock", "id", "timestamp", "error"]),
     ("policy", &["audit", "sandbox", "storage", "error", "clock", "id"]),
-    ("sandbox", &["objects", "error", "id", "timestamp", "seal"]),
+    // A component's requests go out the way that webhooks go.
+    ("sandbox", &["objects", "net", "error", "id", "timestamp", "seal"]),
+    ("reseal", &["storage", "seal", "clock", "error"]),
     ("storage", &[]),
     ("bus", &["storage", "id"]),
     ("objects", &["error"]),

@@ -183,7 +183,7 @@ both_engines! {
         let said = library.cleo.says(&library.session, "Hi").await;
         let receipts = library.bea.receipts(&library.agent, &library.session, 2).await;
         assert_eq!(receipts[1]["outcome"], "retry");
-        assert_eq!(receipts[1]["explanation"], "the agent asks for another try: asked to");
+        assert_eq!(receipts[1]["explanation"], "the agent asks for another try, which retryPolicy standard gives it: asked to");
         library.platform.clock.advance(Duration::from_secs(10));
         library.platform.host.due.notify_one();
         let again = library.bea.receipts(&library.agent, &library.session, 3).await;
@@ -271,6 +271,9 @@ fn reading_and_writing_have_their_budgets() {
         let codes: Vec<_> = failed.map(|heard| heard.data["code"].clone()).collect();
         assert_eq!(codes, ["reply_abandoned", "budget"]);
         let receipt = library.bea.receipts(&library.agent, &library.session, 3).await.remove(2);
-        assert_eq!(receipt["explanation"], "stopped because fileReadBytes (4096) was used up");
+        assert_eq!(
+            receipt["explanation"],
+            "stopped because fileReadBytes (4096) was used up; use less of it per event"
+        );
     });
 }

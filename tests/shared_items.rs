@@ -149,12 +149,16 @@ both_engines! {
         let twice = join_all((0..4).map(|_| cleo.post(&path, secret("once", "x")))).await;
         let (made, refused): (Vec<_>, Vec<_>) = twice.into_iter().partition(|answer| answer.status == 201);
         assert_eq!(made.len(), 1);
-        refused.into_iter().for_each(|answer| drop(answer.problem(409, "shared_item_exists")));
+        for answer in refused {
+            answer.problem(409, "shared_item_exists");
+        }
         // Also many at once do not get past the bound; two are there.
         let many = join_all((0..60).map(|_| cleo.post(&path, document("again", "x")))).await;
         let (made, refused): (Vec<_>, Vec<_>) = many.into_iter().partition(|answer| answer.status == 201);
         assert_eq!(made.len(), 48);
-        refused.into_iter().for_each(|answer| drop(answer.problem(409, "too_many_shared_items")));
+        for answer in refused {
+            answer.problem(409, "too_many_shared_items");
+        }
         // Nothing was told of what was refused.
         let mut events = cleo.listens(&voice.session, Some(0)).await;
         cleo.ends(&voice.session).await;
@@ -185,8 +189,8 @@ both_engines! {
             let session = cleo.post("/sessions", open).await.created().id();
             let path = items(&session);
             let shares = join_all((0..4).map(|n| cleo.post(&path, secret(&n.to_string(), "x"))));
-            let (shared, _) = tokio::join!(shares, cleo.ends(&session));
-            for answer in shared.into_iter().filter(|answer| answer.status != 201) {
+            let (answers, _) = tokio::join!(shares, cleo.ends(&session));
+            for answer in answers.into_iter().filter(|answer| answer.status != 201) {
                 answer.problem(409, "session_ended");
             }
             let kept = stored(&platform, &session).await;
@@ -223,6 +227,31 @@ both_engines! {
         let (other, mut events) = cleo.starts(&agent).await;
         cleo.says(&other, "Hi").await;
         assert!(!events.reply().await.contains("signature"));
+    }
+
+    async fn a_component_finds_documents_among_its_files(engine: Engine) {
+        let platform = Platform::start(engine).await;
+        let (bea, cleo) = (platform.builder("Bea").await, platform.person("Cleo").await);
+        let agent = bea.publish("Librarian", guests::LIBRARIAN).await;
+        let (session, mut events) = cleo.starts(&agent).await;
+        let path = items(&session);
+        let letter = cleo.post(&path, document("letter.txt", "Dear Sir,\nno.\n")).await.created();
+        cleo.post(&path, document("letter.txt", "Dear Madam,\n")).await.created();
+        cleo.post(&path, secret("hidden", "line\n")).await.created();
+        let file = platform.file(&cleo, None, "letter.txt", "Dear all,\n").await;
+        platform.share(&session, file).await;
+        let mut counted = async || {
+            cleo.says(&session, "What is there?").await;
+            events.reply().await.lines().nth(1).map(str::to_owned)
+        };
+        assert_eq!(counted().await.as_deref(), Some("3 files, 36 bytes, 4 lines"));
+        // Each under a path of its own, all where shared things lie.
+        let log = bea.receipts(&agent, &session, 2).await[1]["log"].clone();
+        let read = log.as_array().expect("a list").iter().filter(|entry| entry["message"] == "file read");
+        let paths: std::collections::BTreeSet<_> = read.map(|entry| entry["fields"]["path"].to_string()).collect();
+        assert!(paths.len() == 3 && paths.iter().all(|path| path.starts_with("\"shared/letter")), "{paths:?}");
+        cleo.delete(&format!("{path}/{}", letter.id())).await.with(204);
+        assert_eq!(counted().await.as_deref(), Some("2 files, 22 bytes, 2 lines"));
     }
 
     async fn what_a_component_remembers_is_gone_after_its_last_event(engine: Engine) {

@@ -4,9 +4,7 @@
 use crate::{
     both_engines,
     harness::{
-        Engine, Events, Person, Platform, Value, guests, json,
-        people::{Answer, Id},
-        voice::NOBODY,
+        Engine, Events, Person, Platform, Value, guests, json, people::Answer, voice::NOBODY,
     },
 };
 use futures::future::join_all;

@@ -11,6 +11,7 @@ use crate::{
     clock::Clock,
     error::{Error, Result},
     id::{AgentId, BuilderId},
+    reseal::Column,
     storage::{Json, Tx},
     timestamp::Timestamp,
 };
@@ -296,6 +297,14 @@ pub async fn webhook_secret(tx: &mut Tx, id: AgentId) -> Result<Option<Vec<u8>>>
     let found: Option<(Option<Vec<u8>>,)> = tx.query(sql).bind(id).optional().await?;
     Ok(found.and_then(|(secret,)| secret))
 }
+
+/// Signing secrets. An agent has one, so that its name is nothing.
+pub const SEALED: Column = Column {
+    select: "SELECT id, '' AS name, webhook_secret AS value FROM agents
+         WHERE SUBSTR(webhook_secret, 1, 8) <> $1 AND id > $2 AND $3 = '' ORDER BY id LIMIT $4",
+    update: "UPDATE agents SET webhook_secret = $3 WHERE id = $1 AND $2 = ''",
+    place: |agent, _| secret_place(AgentId(agent)),
+};
 
 /// For which place an agent's signing secret is sealed.
 pub fn secret_place(agent: AgentId) -> String {

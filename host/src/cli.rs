@@ -5,12 +5,12 @@
 mod inspect;
 
 use crate::{
-    accounts,
+    accounts, catalog,
     clock::Clock,
     config::{Config, Flags},
     demo,
     host::Host,
-    sandbox, serve,
+    reseal, sandbox, serve, sessions,
     storage::Db,
 };
 use anyhow::{Context, Result, bail};
@@ -46,6 +46,9 @@ enum Command {
     /// Manage operators
     #[command(subcommand)]
     Operator(Operator),
+    /// Put every sealed value under the current secret key, so that the previous
+    /// ones can be dropped; the server may go on
+    Reseal,
     /// Say what an upload of this component would answer
     Inspect { file: PathBuf },
     /// Work with the settings
@@ -106,6 +109,7 @@ fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
             Command::Demo { once } => demo::run(config, once).await,
             Command::Migrate => migrate(config).await,
             Command::Operator(Operator::Grant { email }) => grant(config, &email).await,
+            Command::Reseal => reseal(config).await,
             Command::Inspect { file } => inspect::run(config, &file).await,
             Command::Config(ConfigCommand::Check) => {
                 println!("the settings make sense");
@@ -141,6 +145,20 @@ async fn grant(config: Config, email: &str) -> Result<()> {
     tx.commit().await?;
     db.close().await;
     println!("{email} is an operator");
+    Ok(())
+}
+
+async fn reseal(config: Config) -> Result<()> {
+    let (clock, key) = (Clock::default(), config.key(&Clock::default())?);
+    let db = Db::open(&config.database_url).await.context("database")?;
+    let columns = [catalog::SEALED, catalog::settings::SEALED, sessions::shared::SEALED];
+    let done = reseal::all(&db, &clock, &key, &columns).await?;
+    db.close().await;
+    println!("{} values were put under the current key", done.resealed);
+    if done.unreadable > 0 {
+        let (count, places) = (done.unreadable, done.places.join(", "));
+        bail!("{count} cannot be opened with the keys that were given: {places}");
+    }
     Ok(())
 }
 

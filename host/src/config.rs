@@ -4,7 +4,11 @@
 //! camelCase, and an unknown name in it is an error. Secrets that nobody gave are
 //! made once and kept in the data folder.
 
-use crate::sandbox::{Limits, Pool};
+use crate::{
+    clock::Clock,
+    sandbox::{Limits, Pool},
+    seal::Key,
+};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ipnet::IpNet;
@@ -49,8 +53,8 @@ pub struct Flags {
     /// file:PATH, where shared files and uploads are kept [default: in the data folder]
     #[arg(long, env = "AIYBIZ_STORAGE_URL", global = true)]
     pub storage_url: Option<String>,
-    /// A network that webhooks may reach although it is not public, also by plain
-    /// http; may be repeated
+    /// A network that webhooks and components may reach although it is not public,
+    /// also by plain http; may be repeated
     #[arg(long, env = "AIYBIZ_WEBHOOK_ALLOW", value_delimiter = ',', global = true)]
     pub webhook_allow: Option<Vec<IpNet>>,
     /// Threads that run components [default: one per processor]
@@ -69,6 +73,16 @@ pub struct Flags {
     /// [default: made once, kept in the data folder]
     #[arg(long, env = "AIYBIZ_SECRET_KEY", hide_env_values = true, global = true)]
     pub secret_key: Option<String>,
+    /// Keys that were the secret key before, until `reseal` has made them
+    /// superfluous
+    #[arg(
+        long,
+        env = "AIYBIZ_PREVIOUS_SECRET_KEYS",
+        hide_env_values = true,
+        value_delimiter = ',',
+        global = true
+    )]
+    pub previous_secret_keys: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -83,6 +97,7 @@ struct File {
     receipt_days: Option<u64>,
     receipts_per_agent: Option<u64>,
     secret_key: Option<String>,
+    previous_secret_keys: Option<Vec<String>>,
     pool: Pool,
     limits: Limits,
 }
@@ -104,6 +119,8 @@ pub struct Config {
     pub limits: Limits,
     #[serde(skip)]
     pub secret_key: Option<[u8; 32]>,
+    #[serde(skip)]
+    pub previous_secret_keys: Vec<[u8; 32]>,
 }
 
 impl Config {
@@ -148,6 +165,7 @@ impl Config {
         }
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let secret_key = flags.secret_key.or(file.secret_key);
+        let previous = flags.previous_secret_keys.or(file.previous_secret_keys).unwrap_or_default();
         Ok(Self {
             listen: flags.listen.or(file.listen).unwrap_or(([127, 0, 0, 1], 3001).into()),
             database_url,
@@ -159,6 +177,10 @@ impl Config {
             pool: file.pool,
             limits: file.limits,
             secret_key: secret_key.map(|text| parse_key(&text)).transpose()?,
+            previous_secret_keys: previous
+                .iter()
+                .map(|key| parse_key(key))
+                .collect::<Result<_>>()?,
             data_dir,
         })
     }
@@ -166,6 +188,11 @@ impl Config {
     /// The folder for objects.
     pub fn storage_folder(&self) -> &Path {
         Path::new(self.storage_url.strip_prefix("file:").unwrap_or(&self.storage_url))
+    }
+
+    /// The platform's key, with those before it.
+    pub fn key(&self, clock: &Clock) -> Result<Key> {
+        Ok(Key::new(self.secret(clock.random())?, &self.previous_secret_keys))
     }
 
     /// The platform's secret: the one given, or the one in the data folder, made
@@ -222,7 +249,7 @@ fn parse_key(text: &str) -> Result<[u8; 32]> {
     let mut key = [0; 32];
     let digits = text.as_bytes();
     if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        bail!("the secret key must have 64 hexadecimal digits");
+        bail!("a secret key must have 64 hexadecimal digits");
     }
     for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair)?, 16)?;

@@ -7,7 +7,7 @@ use crate::{
     clock::Clock,
     config::Config,
     id::SessionId,
-    net::{self, Guard},
+    net::{self, Guard, Out},
     objects::Objects,
     policy::Policy,
     sandbox::{self, Sandbox},
@@ -26,6 +26,10 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// For what the platform's key makes agents' tokens, and how they begin.
+const AGENT_TOKEN: &str = "agent token";
+const AGENT_TOKEN_PREFIX: &str = "aat_";
+
 #[derive(Clone)]
 pub struct Host {
     pub db: Db,
@@ -33,6 +37,8 @@ pub struct Host {
     pub clock: Clock,
     pub guard: Guard,
     pub http: reqwest::Client,
+    /// For components.
+    pub out: Out,
     pub policy: Arc<Policy>,
     pub sandbox: Arc<Sandbox>,
     pub bus: Bus,
@@ -60,7 +66,7 @@ impl Host {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("data folder {}", config.data_dir.display()))?;
         let (node, folder) = own(&config.data_dir, &clock)?;
-        let key = Key::new(config.secret(clock.random())?);
+        let key = config.key(&clock)?;
         let db = Db::open(&config.database_url).await.context("database")?;
         let policy = Policy::new(config.limits.clone(), config.pool);
         policy.check(&mut db.read().await?).await?;
@@ -82,6 +88,7 @@ impl Host {
             policy: Arc::new(policy),
             clock,
             http: guard.client()?,
+            out: Out::new(&guard)?,
             guard,
             sandbox: Arc::new(sandbox.context("sandbox")?),
             bus,
@@ -112,8 +119,15 @@ impl Host {
     /// The token by which a session's agent is known. It is derived from the
     /// platform's key, so it need not be stored anywhere.
     pub fn agent_token(&self, session: SessionId) -> String {
-        let tag = self.key.tag("agent token", &[session.0.as_bytes()]);
-        format!("aat_{}", BASE64_URL_SAFE_NO_PAD.encode(tag))
+        let tag = self.key.tag(AGENT_TOKEN, &[session.0.as_bytes()]);
+        format!("{AGENT_TOKEN_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    /// Is it that session's token, be it of a key before?
+    pub fn is_agent_token(&self, session: SessionId, token: &str) -> bool {
+        let tag = token.strip_prefix(AGENT_TOKEN_PREFIX);
+        let tag = tag.and_then(|text| BASE64_URL_SAFE_NO_PAD.decode(text).ok());
+        tag.is_some_and(|tag| self.key.made(&tag, AGENT_TOKEN, &[session.0.as_bytes()]))
     }
 }
 

@@ -14,7 +14,7 @@
 //! accounts  catalog  sessions  files            a noun each: types, SQL, rules
 //! policy  audit
 //! delivery → sandbox
-//! storage  bus  objects  net                    no domain words
+//! reseal  storage  bus  objects  net            no domain words
 //! error  clock  id  timestamp  seal
 //! ```
 
@@ -35,6 +35,7 @@ pub mod id;
 pub mod net;
 pub mod objects;
 pub mod policy;
+pub mod reseal;
 pub mod sandbox;
 pub mod seal;
 pub mod serve;

@@ -4,11 +4,18 @@
 //! in the resolver, so the address that was checked is the address that is dialled,
 //! on every attempt; hosts written as addresses never reach a resolver and are
 //! checked before. Redirects are not followed, proxy variables are not read.
+//!
+//! Webhooks go out through [`Guard::client`], components through [`Out`].
+
+mod out;
+
+pub use out::{Out, Unreached};
 
 use crate::error::{Error, Result};
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -19,10 +26,15 @@ use url::{Host, Url};
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Which addresses may be dialled.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Guard {
     allowed: Arc<[IpNet]>,
+    /// Asked instead of the system's resolver.
+    names: Option<Lookup>,
 }
+
+/// What a name leads to.
+type Lookup = Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>;
 
 /// Not for the public internet: RFC 6890 and its successors, with the ranges that
 /// carry an IPv4 address inside an IPv6 one.
@@ -64,16 +76,25 @@ const CLOSED: [&str; 33] = [
 
 impl Guard {
     pub fn new(allowed: Vec<IpNet>) -> Self {
-        Self { allowed: allowed.into() }
+        Self { allowed: allowed.into(), names: None }
+    }
+
+    /// With a resolver of one's own. For tests.
+    pub fn with_names(self, names: impl Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static) -> Self {
+        Self { names: Some(Arc::new(names)), ..self }
     }
 
     pub fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let within = |net: &IpNet| net.contains(&address);
-        if self.allowed.iter().any(within) {
-            return true;
-        }
-        !CLOSED.iter().filter_map(|net| net.parse::<IpNet>().ok()).any(|net| within(&net))
+        self.allows(address)
+            || !CLOSED.iter().filter_map(|net| net.parse::<IpNet>().ok()).any(|net| within(&net))
+    }
+
+    /// Has the operator named it?
+    fn allows(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.allowed.iter().any(|net| net.contains(&address))
     }
 
     /// A URL that a webhook may have: `https`, or `http` to an address that the
@@ -108,20 +129,33 @@ impl Guard {
     }
 
     fn may_be_plain(&self, url: &Url, literal: Option<IpAddr>) -> bool {
-        let allowed = |address: IpAddr| self.allowed.iter().any(|net| net.contains(&address));
-        url.scheme() == "https" || literal.is_some_and(allowed)
+        url.scheme() == "https" || literal.is_some_and(|address| self.allows(address))
     }
 
     /// The client that dials only what is permitted.
     pub fn client(&self) -> Result<reqwest::Client> {
+        self.dialling(Which::Permitted)
+    }
+
+    fn dialling(&self, which: Which) -> Result<reqwest::Client> {
         reqwest::Client::builder()
-            .dns_resolver(Arc::new(self.clone()))
+            .dns_resolver(Arc::new(Names { guard: self.clone(), which }))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT)
             .user_agent("aiybiz/0.1")
             .build()
             .map_err(Error::internal)
+    }
+
+    async fn look_up(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
+        match &self.names {
+            Some(names) => Ok(names(name)),
+            None => {
+                let found = tokio::net::lookup_host((name, 0)).await?;
+                Ok(found.map(|address| address.ip()).collect())
+            }
+        }
     }
 }
 
@@ -131,21 +165,49 @@ pub fn choose_cryptography() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-impl Resolve for Guard {
+/// Which addresses a client dials.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Permitted,
+    /// Only what the operator allows by name, be it public or not.
+    Allowed,
+}
+
+/// A resolver that answers with addresses that may be dialled.
+struct Names {
+    guard: Guard,
+    which: Which,
+}
+
+/// The name leads to an address that may not be dialled.
+#[derive(Debug)]
+struct Closed {
+    name: String,
+    address: IpAddr,
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} resolves to the closed address {}", self.name, self.address)
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
-        let guard = self.clone();
+        let (guard, which) = (self.guard.clone(), self.which);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let found: Vec<SocketAddr> = found.collect();
+            let found = guard.look_up(name.as_str()).await?;
+            let open = |address: &IpAddr| match which {
+                Which::Permitted => guard.permits(*address),
+                Which::Allowed => guard.allows(*address),
+            };
             // One closed address among open ones is an attack or a mistake.
-            if let Some(closed) = found.iter().find(|address| !guard.permits(address.ip())) {
-                return Err(format!(
-                    "{} resolves to the closed address {}",
-                    name.as_str(),
-                    closed.ip()
-                )
-                .into());
+            if let Some(address) = found.iter().copied().find(|address| !open(address)) {
+                return Err(Closed { name: name.as_str().to_owned(), address }.into());
             }
+            let found: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }

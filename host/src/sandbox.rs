@@ -9,11 +9,13 @@
 //! Guests run on threads of their own (`threads`), so that a busy one never delays
 //! an answer to a client, and hardly another guest.
 
+mod admit;
 mod artifact;
 mod bounds;
 mod compile;
 mod egress;
 mod engine;
+mod explain;
 mod guest;
 mod headstart;
 mod imports;
@@ -21,11 +23,13 @@ mod inspect;
 mod limiter;
 mod limits;
 mod meter;
+mod ready;
 mod receipt;
 mod run;
 mod scope;
 mod shape;
 mod signatures;
+mod site;
 mod spool;
 mod stdio;
 mod threads;
@@ -35,18 +39,22 @@ mod warm;
 mod worker;
 mod world;
 
+pub use admit::Admission;
 pub use artifact::ARTIFACTS;
 pub use bounds::Senseless;
 pub use compile::Compiled;
+pub use egress::HttpCall;
 pub use guest::Facts;
 pub use headstart::head_start;
 pub(crate) use imports::session::REPLY_BYTES;
 pub use inspect::{Inspection, inspect};
 pub use limits::{Limits, Pool};
+pub use ready::Component;
 pub use receipt::{LogEntry, Outcome, Receipt};
 pub use run::{Ended, Event, Job};
-pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, State};
+pub use scope::{Answer, Author, Denied, Draft, File, Message, Nothing, Scope, Secret, State};
 pub use shape::{FUNCTION_BYTES, FUNCTION_KNOTS, FUNCTION_LOCALS, FUNCTIONS, MODULES};
+pub use site::{Site, check_site};
 pub use spool::{Spool, Upload};
 pub use turnstile::{Full, Standing};
 pub use uploads::{Place, Turn};
@@ -55,46 +63,22 @@ pub use worker::{this_program, worker};
 
 use crate::{
     error::{Error, Result},
-    id::{AgentId, BuilderId},
+    id::AgentId,
     seal::Key,
     timestamp::Timestamp,
 };
 use artifact::Artifacts;
-use bytes::Bytes;
-use compile::Judgement;
-use dashmap::DashMap;
 use futures::FutureExt;
 use guest::Guest;
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    panic::AssertUnwindSafe,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use ready::Shelf;
+use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Instant};
 use threads::{Known, Threads, seat};
 use tokio::{runtime::Handle, sync::Semaphore};
 use turnstile::Turnstile;
 use uploads::Uploads;
 use warm::{Kept, Warm};
 use wasmtime::{Engine, component::Linker};
-use world::{Agent, AgentPre};
-
-/// Components kept ready in memory; a mapped one costs some pages of address
-/// space and the pages it uses.
-const READY: usize = 512;
-
-/// What the trial of an upload may take of its own code's time, in milliseconds.
-/// Every event pays for instantiation, so an agent that needs longer is of no use;
-/// and strangers' start-up code must not keep the places for trials.
-const TRIAL_CPU: u64 = 1_000;
-
-/// The same on the clock: starting needs to wait for nothing.
-const TRIAL_WALL: u64 = 5_000;
+use world::Agent;
 
 pub struct Config {
     pub pool: Pool,
@@ -111,14 +95,9 @@ pub struct Config {
 }
 
 pub struct Sandbox {
-    /// One for each seat of `threads`.
-    engines: Arc<Vec<Engine>>,
-    linkers: Arc<Vec<Linker<Guest>>>,
     limits: Arc<Limits>,
     worker: PathBuf,
-    artifacts: Arc<Artifacts>,
-    ready: DashMap<String, Arc<Component>>,
-    uses: AtomicU64,
+    shelf: Shelf,
     uploads: Uploads,
     trials: Semaphore,
     turnstile: Turnstile,
@@ -126,33 +105,6 @@ pub struct Sandbox {
     warm: Arc<Warm>,
     /// Slots for instances, of all seats together.
     slots: u64,
-}
-
-/// A component that is ready to be instantiated.
-pub struct Component {
-    pub sha256: String,
-    /// One for each engine.
-    pres: Vec<AgentPre<Guest>>,
-    used: AtomicU64,
-}
-
-/// What became of an upload.
-pub struct Admission {
-    pub inspection: Inspection,
-    pub compiled: Option<Compiled>,
-}
-
-impl Admission {
-    /// Of a file that is not even read.
-    pub fn too_large(size: u64, limits: &Limits) -> Self {
-        Self { inspection: Inspection::too_large(size, limits), compiled: None }
-    }
-
-    /// What is left of each limit on an upload's shape and on compiling it, in
-    /// percent.
-    pub fn headroom(&self, limits: &Limits) -> BTreeMap<&'static str, u64> {
-        self.inspection.shape.headroom(limits, self.compiled.as_ref())
-    }
 }
 
 impl Sandbox {
@@ -167,12 +119,8 @@ impl Sandbox {
         let linkers = engines.iter().map(linker).collect::<wasmtime::Result<Vec<_>>>();
         let artifacts = Artifacts::open(config.folder, config.key, config.artifact_bytes)?;
         Ok(Self {
-            artifacts: Arc::new(artifacts),
-            linkers: Arc::new(linkers.map_err(internal)?),
-            engines: Arc::new(engines),
+            shelf: Shelf::new(engines, linkers.map_err(internal)?, artifacts),
             worker: config.worker,
-            ready: DashMap::new(),
-            uses: AtomicU64::new(0),
             uploads: Uploads::default(),
             trials: Semaphore::new(engine::TRIALS as usize),
             turnstile: Turnstile::default(),
@@ -185,68 +133,6 @@ impl Sandbox {
 
     pub fn limits(&self) -> &Arc<Limits> {
         &self.limits
-    }
-
-    /// A place among the uploads of that builder, or the answer that there is none.
-    pub fn enter(&self, builder: BuilderId) -> Result<Place> {
-        self.uploads.enter(builder)
-    }
-
-    /// Waits until the compiler is free, as somebody who need not wait for builders.
-    pub async fn turn(&self) -> Turn {
-        self.uploads.turn(None).await
-    }
-
-    /// Where an upload can arrive.
-    pub fn spool(&self) -> Result<Spool> {
-        Spool::begin(self.artifacts.folder())
-    }
-
-    /// An upload that is all here already.
-    pub async fn spooled(&self, bytes: &Bytes) -> Result<Upload> {
-        let mut spool = self.spool()?;
-        spool.write(bytes).await?;
-        spool.finish().await
-    }
-
-    /// Inspects, compiles and tries an upload. Problems are in the answer; an
-    /// error is the platform's.
-    pub async fn admit(&self, turn: Turn, upload: &Upload, limits: &Limits) -> Result<Admission> {
-        let Judgement { mut inspection, compiled } = self.judge(turn, upload, limits).await?;
-        if inspection.problems.is_empty()
-            && let Err(why) = self.try_out(&upload.sha256, limits).await
-        {
-            inspection.refuse("body", why);
-        }
-        Ok(Admission { inspection, compiled })
-    }
-
-    /// The component of that digest, ready to run. `upload` fetches the bytes in
-    /// case it has to be compiled again (another machine, a new Wasmtime).
-    pub async fn load(
-        &self,
-        sha256: &str,
-        limits: &Limits,
-        upload: impl Future<Output = Result<Bytes>>,
-    ) -> Result<Arc<Component>> {
-        if let Some(component) = self.ready(sha256).await? {
-            return Ok(component);
-        }
-        let turn = self.turn().await;
-        // Somebody else may have had it compiled meanwhile.
-        if let Some(component) = self.ready(sha256).await? {
-            return Ok(component);
-        }
-        let broken = |why: String| Error::internal(anyhow::anyhow!("component {sha256}: {why}"));
-        let upload = self.spooled(&upload.await?).await?;
-        if upload.sha256 != sha256 {
-            return Err(broken("its upload was changed in the object store".into()));
-        }
-        let Judgement { inspection, .. } = self.judge(turn, &upload, limits).await?;
-        if let Some(problem) = inspection.problems.first() {
-            return Err(broken(format!("{}: {}", problem.pointer, problem.detail)));
-        }
-        self.ready(sha256).await?.ok_or_else(|| broken("does not load".into()))
     }
 
     /// Handles one event: waits for a place, runs an instance, tells how it went.
@@ -265,7 +151,7 @@ impl Sandbox {
         let kept = self.kept(&job, &sha256);
         let (instance, slot) = kept.map(|kept| (kept.instance, kept.slot)).unzip();
         let known = slot.map_or_else(Arc::default, Known::at);
-        let (engines, own) = (Arc::clone(&self.engines), Arc::clone(&known));
+        let (engines, own) = (Arc::clone(&self.shelf.engines), Arc::clone(&known));
         let (warm, threads) = (Arc::clone(&self.warm), Arc::clone(&self.threads));
         let event = self.threads.spawn(&known, async move {
             let _place = place;
@@ -280,7 +166,9 @@ impl Sandbox {
                 let (sha256, bytes) = (component.sha256.clone(), instance.bytes());
                 let Keep { session, seq, now: since, .. } = keep;
                 let kept = Kept { instance, slot, agent, sha256, bytes, seq, since };
-                threads.let_go(warm.put(session, kept, most));
+                for gone in warm.put(session, kept, most) {
+                    threads.let_go(gone);
+                }
             }
             receipt
         });
@@ -300,8 +188,7 @@ impl Sandbox {
             self.threads.let_go(misfit);
             None
         });
-        let running = self.turnstile.in_all().running;
-        if found.is_none() && running + self.warm.waiting().instances > self.slots {
+        if found.is_none() && self.turnstile.running() + self.warm.count() > self.slots {
             self.threads.let_go(self.warm.give_way());
         }
         found
@@ -317,84 +204,19 @@ impl Sandbox {
         self.warm.waiting()
     }
 
-    /// How this agent's events stand in this process.
-    pub fn standing(&self, agent: AgentId) -> Standing {
-        self.turnstile.standing(agent)
+    /// Instances that live, kept ones included.
+    pub fn instances(&self) -> usize {
+        self.threads.instances()
+    }
+
+    /// How the events of each agent that has any stand in this process.
+    pub fn standings(&self) -> Vec<(AgentId, Standing)> {
+        self.turnstile.standings()
     }
 
     /// How all events stand in this process.
     pub fn standing_in_all(&self) -> Standing {
         self.turnstile.in_all()
-    }
-
-    /// Judges an upload and keeps the artifact, if there is one.
-    async fn judge(&self, _turn: Turn, upload: &Upload, limits: &Limits) -> Result<Judgement> {
-        let draft = spool::Draft::new(self.artifacts.folder());
-        let judged = compile::judge(&self.worker, limits, upload, &draft).await?;
-        if judged.compiled.is_some() {
-            let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engines[0].clone());
-            let name = upload.sha256.clone();
-            let kept = tokio::task::spawn_blocking(move || artifacts.keep(&engine, &name, &draft));
-            kept.await.map_err(Error::internal)??;
-            self.ready.remove(&upload.sha256);
-        }
-        Ok(judged)
-    }
-
-    /// Links the component and instantiates it once, with nothing in its scope.
-    async fn try_out(&self, sha256: &str, limits: &Limits) -> Result<(), String> {
-        let component = self.ready(sha256).await.map_err(|error| match error.cause {
-            Some(cause) => format!("{cause:#}"),
-            None => error.detail,
-        })?;
-        let component = component.ok_or("it does not load")?;
-        let _turn = self.trials.acquire().await;
-        let (engines, job) = (Arc::clone(&self.engines), trial(limits));
-        let known = Known::slow();
-        let own = Arc::clone(&known);
-        let trial = self.threads.spawn(&known, async move {
-            run::instantiate(&engines[seat()], &component.pres[seat()], job, own).await
-        });
-        let tried = AssertUnwindSafe(trial).catch_unwind().await;
-        let tried = tried.map_err(|_| "the platform failed to try it".to_owned())?;
-        tried.map_err(|error| format!("cannot be instantiated: {:#}", error.root_cause()))
-    }
-
-    /// From memory or from disk.
-    async fn ready(&self, sha256: &str) -> Result<Option<Arc<Component>>> {
-        let now = self.uses.fetch_add(1, Ordering::Relaxed);
-        if let Some(component) = self.ready.get(sha256) {
-            component.used.store(now, Ordering::Relaxed);
-            return Ok(Some(Arc::clone(&component)));
-        }
-        // Reading some 40 MB and linking: not for a thread that serves requests.
-        let (artifacts, linkers) = (Arc::clone(&self.artifacts), Arc::clone(&self.linkers));
-        let (engines, name) = (Arc::clone(&self.engines), sha256.to_owned());
-        let loading = tokio::task::spawn_blocking(move || {
-            let load = |(engine, linker): (&Engine, &Linker<Guest>)| {
-                let component = artifacts.load(engine, &name)?;
-                Some(linker.instantiate_pre(&component).and_then(AgentPre::new))
-            };
-            engines.iter().zip(linkers.iter()).map(load).collect::<Option<Vec<_>>>()
-        });
-        let Some(pres) = loading.await.map_err(Error::internal)? else { return Ok(None) };
-        let pres = pres.into_iter().collect::<wasmtime::Result<Vec<_>>>().map_err(internal)?;
-        let used = AtomicU64::new(now);
-        let component = Arc::new(Component { sha256: sha256.to_owned(), pres, used });
-        self.make_room();
-        self.ready.insert(sha256.to_owned(), Arc::clone(&component));
-        Ok(Some(component))
-    }
-
-    /// Forgets the component that was not used for longest. Its file stays.
-    fn make_room(&self) {
-        if self.ready.len() < READY {
-            return;
-        }
-        let oldest = self.ready.iter().min_by_key(|entry| entry.used.load(Ordering::Relaxed));
-        if let Some(sha256) = oldest.map(|entry| entry.key().clone()) {
-            self.ready.remove(&sha256);
-        }
     }
 }
 
@@ -404,26 +226,6 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     Agent::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |guest| guest)?;
     Ok(linker)
-}
-
-fn trial(limits: &Limits) -> Job {
-    let limits = Limits {
-        cpu_millis: limits.cpu_millis.min(TRIAL_CPU),
-        wall_millis: limits.wall_millis.min(TRIAL_WALL),
-        ..limits.clone()
-    };
-    Job {
-        event: Event::Started,
-        facts: Facts {
-            session_id: "trial".into(),
-            started_at: Timestamp::from_micros(0).expect("1970 is in range"),
-            event_id: "trial".into(),
-            attempt: 1,
-        },
-        scope: Arc::new(Nothing),
-        limits: Arc::new(limits),
-        keep: None,
-    }
 }
 
 fn internal(error: wasmtime::Error) -> Error {

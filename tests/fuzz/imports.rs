@@ -9,10 +9,11 @@
 use super::agents;
 use aiybiz_host::{
     id::{AgentId, EventId},
+    net::Out,
     objects::Objects,
     sandbox::{
         self, Answer, Author, Component, Denied, Draft, Event, Facts, File, Job, Limits, Message,
-        Outcome, Pool, Receipt, Sandbox, Scope, State,
+        Outcome, Pool, Receipt, Sandbox, Scope, Secret, State,
     },
     seal::Key,
     timestamp::Timestamp,
@@ -66,7 +67,7 @@ impl Place {
             limits: Limits { compile_millis: 300_000, ..Limits::default() },
             folder: folder.path().join("components"),
             artifact_bytes: sandbox::ARTIFACTS,
-            key: Key::new([7; 32]),
+            key: Key::new([7; 32], &[]),
             worker,
             threads: 1,
         });
@@ -318,8 +319,12 @@ impl Scope for Session {
     async fn state(&self) -> Answer<State> {
         Ok(State::from([("key".to_owned(), b"value".to_vec()), ("k2".to_owned(), vec![0xff; 50])]))
     }
-    async fn secret(&self, name: &str) -> Answer<Option<String>> {
-        Ok((name == "key").then(|| "secret".to_owned()))
+    async fn secret(&self, name: &str) -> Answer<Option<Secret>> {
+        let secret = || Secret { value: "secret".to_owned(), sites: Vec::new() };
+        Ok((name == "key").then(secret))
+    }
+    fn out(&self) -> Option<Out> {
+        None
     }
     async fn config(&self) -> Answer<BTreeMap<String, String>> {
         Ok(BTreeMap::from([("key".to_owned(), "value".to_owned())]))

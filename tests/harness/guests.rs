@@ -3,6 +3,7 @@
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 pub const ECHO: &[u8] = include_bytes!("../../guest-examples/echo/echo.wasm");
+pub const FETCHER: &[u8] = include_bytes!("../../guest-examples/fetcher/fetcher.wasm");
 pub const LIBRARIAN: &[u8] = include_bytes!("../../guest-examples/librarian/librarian.wasm");
 
 pub const WIT: &str = include_str!("../../wit/agent.wit");
@@ -47,6 +48,7 @@ const PRELUDE: &str = r#"
   (import "aiybiz:agent/session@0.1.0" "id" (func $session_id (param i32)))
   (import "aiybiz:agent/session@0.1.0" "begin-reply" (func $begin_reply (param i32)))
   (import "aiybiz:agent/session@0.1.0" "[method]reply-stream.write" (func $piece (param i32 i32 i32 i32)))
+  (import "aiybiz:agent/session@0.1.0" "[resource-drop]reply-stream" (func $forget (param i32)))
   (import "aiybiz:agent/log@0.1.0" "write" (func $log (param i32 i32 i32 i32 i32)))
   (import "aiybiz:agent/state@0.1.0" "set" (func $state_set (param i32 i32 i32 i32 i32)))
   (import "wasi:clocks/monotonic-clock@0.2.0" "subscribe-duration" (func $after (param i64) (result i32)))
@@ -99,9 +101,20 @@ pub fn core(text: &str) -> Vec<u8> {
     with_world(text, &format!("{WIT}{WASI}"), "agent-with-wasi")
 }
 
+/// The same with DWARF: which line of `guest.wat` each instruction comes from.
+pub fn with_lines(text: &str) -> Vec<u8> {
+    let mut parser = wat::Parser::new();
+    parser.generate_dwarf(wat::GenerateDwarf::Lines);
+    let module = parser.parse_str(Some("guest.wat".as_ref()), text).expect("well-formed text");
+    describe(module, &format!("{WIT}{WASI}"), "agent-with-wasi")
+}
+
 /// The same for another world.
 pub fn with_world(text: &str, wit: &str, world: &str) -> Vec<u8> {
-    let mut module = wat::parse_str(text).expect("well-formed text");
+    describe(wat::parse_str(text).expect("well-formed text"), wit, world)
+}
+
+fn describe(mut module: Vec<u8>, wit: &str, world: &str) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     let package = resolve.push_str("test.wit", wit).expect("well-formed WIT");
     let world = resolve.select_world(&[package], Some(world)).expect("the world");

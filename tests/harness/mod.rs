@@ -20,10 +20,12 @@ use aiybiz_host::{
     clock::Clock,
     config::{Config, Flags},
     host::Host,
+    net::Out,
     sandbox::Limits,
     serve,
 };
 use std::{
+    net::IpAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -147,6 +149,21 @@ impl Platform {
         Self::open(place, config).await
     }
 
+    /// With other limits, and names that lead where the test wants them to.
+    pub async fn start_with_names(
+        change: impl FnOnce(&mut Limits),
+        names: impl Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        let place = Place::new(Engine::Sqlite).await;
+        let mut config = Config::load(place.flags()).expect("sensible settings");
+        change(&mut config.limits);
+        config.limits.check(&config.pool).expect("sensible limits");
+        let prepare = |host: &mut Host| {
+            host.out = Out::new(&host.guard.clone().with_names(names)).expect("a way out");
+        };
+        Self::open_at(place, config, Clock::default(), prepare).await
+    }
+
     pub fn place(&self) -> &Place {
         self.place.as_ref().expect("it is there while the platform runs")
     }
@@ -164,7 +181,7 @@ impl Platform {
         host.folder.unlock().expect("it was ours");
         let place = self.into_place();
         meanwhile();
-        Self::open_at(place, config, clock).await
+        Self::open_at(place, config, clock, |_| ()).await
     }
 
     /// Another process's worth of platform on the same database and object store.
@@ -176,7 +193,7 @@ impl Platform {
         let mut config = Config::clone(&self.host.config);
         config.secret_key = Some(self.host.config.secret([0; 32]).expect("a key"));
         config.data_dir = place.folder.path().to_owned();
-        Self::open_at(place, config, self.clock.clone()).await
+        Self::open_at(place, config, self.clock.clone(), |_| ()).await
     }
 
     fn into_place(mut self) -> Place {
@@ -184,13 +201,19 @@ impl Platform {
     }
 
     async fn open(place: Place, config: Config) -> Self {
-        Self::open_at(place, config, Clock::default()).await
+        Self::open_at(place, config, Clock::default(), |_| ()).await
     }
 
-    async fn open_at(place: Place, config: Config, clock: Clock) -> Self {
+    async fn open_at(
+        place: Place,
+        config: Config,
+        clock: Clock,
+        prepare: impl FnOnce(&mut Host),
+    ) -> Self {
         let listener = serve::listen(config.listen).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let host = Host::open(config, clock.clone(), program()).await.expect("a host");
+        let mut host = Host::open(config, clock.clone(), program()).await.expect("a host");
+        prepare(&mut host);
         let stopping = host.stopping.clone();
         let served = serve::until(host.clone(), listener, stopping.cancelled_owned());
         tokio::spawn(async move { served.await.expect("it serves") });

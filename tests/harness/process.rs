@@ -23,6 +23,11 @@ impl Process {
         Self::start(command(place).arg("serve").arg("--config").arg(config))
     }
 
+    /// With more in its environment.
+    pub fn serve_in(place: &Place, environment: Vec<(&str, String)>) -> Self {
+        Self::start(command(place).envs(environment).arg("serve"))
+    }
+
     /// Starts it again where it was.
     pub fn serve_at(place: &Place, url: &str) -> Self {
         let address = url.strip_prefix("http://").expect("an URL of ours");

@@ -16,7 +16,10 @@ pub struct Events {
 
 #[derive(Clone, Debug)]
 pub struct Heard {
+    /// The number of an entry of a session's log.
     pub id: Option<i64>,
+    /// What to resume after, as it was sent.
+    pub place: Option<String>,
     pub kind: String,
     pub data: Value,
 }
@@ -41,7 +44,8 @@ impl Events {
                 let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
                 if let Some(data) = field("data: ") {
                     let heard = Heard {
-                        id: field("id: ").map(|id| id.parse().expect("a number")),
+                        id: field("id: ").and_then(|id| id.parse().ok()),
+                        place: field("id: ").map(str::to_owned),
                         kind: field("event: ").expect("a kind").to_owned(),
                         data: serde_json::from_str(data).expect("JSON"),
                     };

@@ -42,7 +42,7 @@ fn senseless() -> Vec<(Value, &'static str, &'static str)> {
         (json!({ "httpAllow": "https://a.example" }), "/httpAllow", "expected a sequence"),
         (json!({ "httpAllow": [1] }), "/httpAllow/0", "expected a string"),
         (json!({ "httpAllow": vec!["https://a.example"; 101] }), "/httpAllow", "at most 100"),
-        (sites("http://a.example"), "/httpAllow/1", "http://a.example"),
+        (sites("ftp://a.example"), "/httpAllow/1", "ftp://a.example"),
         (sites("https://10.0.0.1"), "/httpAllow/1", "10.0.0.1"),
         (sites("https://a.example/path"), "/httpAllow/1", "/path"),
         (sites("https://me:you@a.example"), "/httpAllow/1", "me:you"),

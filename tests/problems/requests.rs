@@ -145,10 +145,32 @@ both_engines! {
             let what = format!("/agents?{query}");
             world.refuses(&what, world.request("GET", &what), 400, "invalid_query").await;
         }
-        for (query, field) in [("sessionId=x", "sessionId"), ("level=info", "level")] {
-            let what = format!("/builder/agents/{{agent}}/invocations?{query}");
+        for (query, field) in [
+            ("sessionId=x", "sessionId"),
+            ("agentId={agent}", "agentId"),
+            ("outcome=fine", "outcome"),
+            ("outcome=", "outcome"),
+            ("level=Info", "level"),
+            ("level=fatal", "level"),
+            ("from=yesterday", "from"),
+            ("from=2026-08-20", "from"),
+            ("to=2026-08-20T10:00:00", "to"),
+            ("to=2026-08-20T10:00:00+02:00", "to"),
+            ("to=1755680400", "to"),
+            ("from=2026-08-21T00:00:00Z&to=2026-08-20T23:59:59%2B00:00", "to"),
+        ] {
+            for list in ["invocations", "logs"] {
+                let what = format!("/builder/agents/{{agent}}/{list}?{query}");
+                world.refuses_field(&what, world.request("GET", &what), field).await;
+            }
+        }
+        for (query, field) in [("sessionId=x", "sessionId"), ("level=fatal", "level")] {
+            let what = format!("/builder/agents/{{agent}}/logs/stream?{query}");
             world.refuses_field(&what, world.request("GET", &what), field).await;
         }
+        let tail = world.request("GET", "/builder/agents/{agent}/logs/stream");
+        let tail = tail.header("last-event-id", "7");
+        world.refuses_field("Last-Event-ID", tail, "Last-Event-ID").await;
         let upload = world.request("POST", "/builder/agents/{component}/components?wait=2");
         let upload = upload.header("content-type", "application/wasm");
         world.refuses_field("wait", upload, "wait").await;

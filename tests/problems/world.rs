@@ -25,19 +25,26 @@ pub fn bodies() -> Vec<(&'static str, &'static str, Value)> {
         ("PUT", "/builder/agents/{agent}/config/key", json!({ "value": "v" })),
         ("POST", "/sessions", json!({ "agentId": "{agent}" })),
         ("POST", "/sessions/{active}/messages", json!({ "content": "hello" })),
+        (
+            "POST",
+            "/sessions/{active}/shared-items",
+            json!({ "type": "document", "name": "n", "content": "hello" }),
+        ),
         ("POST", "/agent/{active}/auth", json!({ "agentAuthToken": "aat_" })),
         ("POST", "/agent/{active}/message", json!({ "content": "hello" })),
     ]
 }
 
 /// The other routes with a name in their path.
-pub const NAMED: [(&str, &str); 21] = [
+pub const NAMED: [(&str, &str); 26] = [
     ("GET", "/agents/{agent}"),
     ("GET", "/sessions/{active}"),
     ("POST", "/sessions/{active}/end"),
     ("GET", "/sessions/{active}/messages"),
     ("GET", "/sessions/{active}/stream"),
     ("POST", "/sessions/{active}/stream-ticket"),
+    ("GET", "/sessions/{active}/shared-items"),
+    ("DELETE", "/sessions/{active}/shared-items/01890000-0000-7000-8000-000000000000"),
     ("GET", "/builder/agents/{agent}"),
     ("DELETE", "/builder/agents/{agent}"),
     ("POST", "/builder/agents/{agent}/publish"),
@@ -48,14 +55,17 @@ pub const NAMED: [(&str, &str); 21] = [
     ("POST", "/builder/agents/{agent}/components/1/activate"),
     ("GET", "/builder/agents/{agent}/invocations"),
     ("GET", "/builder/agents/{agent}/logs"),
+    ("GET", "/builder/agents/{agent}/logs/stream"),
+    ("DELETE", "/builder/agents/{agent}/components/1/canary"),
     ("GET", "/builder/agents/{agent}/config"),
     ("GET", "/builder/agents/{agent}/config/key"),
     ("DELETE", "/builder/agents/{agent}/config/key"),
     ("POST", "/agent/{active}/typing"),
     ("GET", "/agent/sessions/{active}/messages"),
+    ("GET", "/agent/sessions/{active}/shared-items"),
 ];
 
-pub const LISTS: [&str; 8] = [
+pub const LISTS: [&str; 10] = [
     "/agents",
     "/sessions",
     "/sessions/{active}/messages",
@@ -64,6 +74,8 @@ pub const LISTS: [&str; 8] = [
     "/builder/agents/{agent}/invocations",
     "/builder/agents/{agent}/logs",
     "/agent/sessions/{active}/messages",
+    "/sessions/{active}/shared-items",
+    "/agent/sessions/{active}/shared-items",
 ];
 
 /// A platform with one user who is a client and a builder, with sessions in all
@@ -161,6 +173,7 @@ impl World {
              UNION ALL SELECT 'tokens', COUNT(*) FROM tokens
              UNION ALL SELECT 'agents', COUNT(*) FROM agents
              UNION ALL SELECT 'components', COUNT(*) FROM components
+             UNION ALL SELECT 'canaries', COUNT(*) FROM canaries
              UNION ALL SELECT 'settings', COUNT(*) FROM settings
              UNION ALL SELECT 'sessions', COUNT(*) FROM sessions
              UNION ALL SELECT 'events', COUNT(*) FROM events

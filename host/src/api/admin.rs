@@ -2,10 +2,11 @@
 
 mod audit;
 mod limits;
+mod sandbox;
 
 use crate::host::Host;
 use axum::Router;
 
 pub(super) fn routes() -> Router<Host> {
-    Router::new().merge(limits::routes()).merge(audit::routes())
+    Router::new().merge(limits::routes()).merge(audit::routes()).merge(sandbox::routes())
 }

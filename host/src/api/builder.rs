@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     host::Host,
     id::AgentId,
+    storage::Tx,
 };
 use axum::{
     Json, Router,
@@ -117,8 +118,8 @@ async fn create(
     let mut tx = host.db.write().await?;
     let template =
         catalog::create(&mut tx, &host.clock, owner, &listing, sealed.transpose()?, id).await?;
+    let mut answer = owned(&mut tx, &template).await?;
     tx.commit().await?;
-    let mut answer = owned(&template);
     if let Some(secret) = secret {
         answer["signingSecret"] = json!(secret);
     }
@@ -132,8 +133,12 @@ async fn list(
 ) -> Result<Json<Value>> {
     let (limit, before) = (page.limit()?, page.cursor::<AgentId>()?);
     let mut tx = host.db.read().await?;
-    let found = catalog::of_builder(&mut tx, owner, before, limit + 1).await?;
-    Ok(page::answer(found, limit, |template| template.id.to_string(), owned))
+    let mut found = Vec::new();
+    for template in catalog::of_builder(&mut tx, owner, before, limit + 1).await? {
+        let shown = owned(&mut tx, &template).await?;
+        found.push((template.id, shown));
+    }
+    Ok(page::answer(found, limit, |(id, _)| id.to_string(), |(_, shown)| shown.clone()))
 }
 
 async fn show(
@@ -143,9 +148,7 @@ async fn show(
 ) -> Result<Json<Value>> {
     let mut tx = host.db.read().await?;
     let template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
-    let mut answer = owned(&template);
-    answer["canary"] = json!(newest(&mut tx, template.id).await?.as_ref().map(canaries::shown));
-    Ok(Json(answer))
+    Ok(Json(owned(&mut tx, &template).await?))
 }
 
 async fn change(
@@ -178,8 +181,9 @@ async fn change(
         return Err(Error::conflict("agent_published", detail));
     }
     let template = catalog::update(&mut tx, &host.clock, old.id, &listing).await?;
+    let answer = owned(&mut tx, &template).await?;
     tx.commit().await?;
-    Ok(Json(owned(&template)))
+    Ok(Json(answer))
 }
 
 async fn delete(
@@ -202,9 +206,10 @@ async fn publish(
     let mut tx = host.db.write().await?;
     let mut template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
     catalog::publish(&mut tx, &host.clock, &template).await?;
-    tx.commit().await?;
     template.status = "active".into();
-    Ok(Json(owned(&template)))
+    let answer = owned(&mut tx, &template).await?;
+    tx.commit().await?;
+    Ok(Json(answer))
 }
 
 async fn unpublish(
@@ -215,9 +220,10 @@ async fn unpublish(
     let mut tx = host.db.write().await?;
     let mut template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
     catalog::unpublish(&mut tx, &host.clock, &template).await?;
-    tx.commit().await?;
     template.status = "draft".into();
-    Ok(Json(owned(&template)))
+    let answer = owned(&mut tx, &template).await?;
+    tx.commit().await?;
+    Ok(Json(answer))
 }
 
 /// Looks at every field of a listing.
@@ -268,12 +274,13 @@ fn tags(pointer: &str, tags: &mut [String]) -> Result<()> {
 }
 
 /// What the owner may know of a template.
-fn owned(template: &Template) -> Value {
+async fn owned(tx: &mut Tx, template: &Template) -> Result<Value> {
     let mut all = catalogue::listed(template);
     all["webhookUrl"] = json!(template.webhook_url);
     all["retryPolicy"] = json!(template.retry_policy);
     all["activeVersion"] = json!(template.active_version);
     all["pinSessions"] = json!(template.pinned_since.is_some());
+    all["canary"] = json!(newest(tx, template.id).await?.as_ref().map(canaries::shown));
     all["publishBlockers"] = json!(template.blockers());
-    all
+    Ok(all)
 }

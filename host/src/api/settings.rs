@@ -1,4 +1,5 @@
-//! Config and secrets of an agent. A secret is written and never read back.
+//! Config and secrets of an agent. A secret is written and never read back; one that
+//! is bound to sites, not even by the component: the host sends it there.
 
 use super::{
     caller::Builder,
@@ -7,15 +8,16 @@ use super::{
 use crate::{
     catalog::{
         self,
-        settings::{self, KEY_BYTES, VALUE_BYTES},
+        settings::{self, KEY_BYTES, New, SITES, VALUE_BYTES},
     },
     error::{Error, Result},
     host::Host,
+    sandbox::Site,
 };
 use axum::{
     Json, Router,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode},
     routing::{get, put},
 };
 use serde::Deserialize;
@@ -33,6 +35,7 @@ struct Setting {
     value: String,
     #[serde(default)]
     secret: bool,
+    sites: Option<Vec<String>>,
 }
 
 async fn set(
@@ -51,12 +54,38 @@ async fn set(
     if setting.value.len() > VALUE_BYTES {
         return Err(Error::field("/value", format!("must have at most {VALUE_BYTES} bytes")));
     }
+    let Setting { value, secret, sites } = setting;
+    let new = New { sites: bound(&value, secret, sites)?, value, secret };
     let mut tx = host.db.write().await?;
     let template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
-    let Setting { value, secret } = setting;
-    settings::put(&mut tx, &host.clock, &host.key, template.id, &key, &value, secret).await?;
+    settings::put(&mut tx, &host.clock, &host.key, template.id, &key, &new).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The sites a secret is bound to, each in its one spelling.
+fn bound(value: &str, secret: bool, sites: Option<Vec<String>>) -> Result<Vec<String>> {
+    let Some(sites) = sites else { return Ok(Vec::new()) };
+    if !secret {
+        return Err(Error::field("/sites", "goes with \"secret\": true"));
+    }
+    if sites.is_empty() {
+        let why = "names no site; leave it out for a secret that the component may read itself";
+        return Err(Error::field("/sites", why));
+    }
+    if sites.len() > SITES {
+        return Err(Error::field("/sites", format!("must have at most {SITES} entries")));
+    }
+    if HeaderValue::from_str(value).is_err() {
+        let why = "is to stand in a header, so it must have no line breaks or control characters";
+        return Err(Error::field("/value", why));
+    }
+    let mut kept = Vec::new();
+    for (n, site) in sites.iter().enumerate() {
+        let site = Site::parse(site).map_err(|why| Error::field(&format!("/sites/{n}"), why))?;
+        kept.push(site.to_string());
+    }
+    Ok(kept)
 }
 
 fn well_formed(key: &str) -> bool {

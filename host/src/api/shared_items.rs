@@ -36,7 +36,7 @@ pub(super) fn routes() -> Router<Host> {
 #[serde(deny_unknown_fields)]
 struct Share {
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: String,
     name: String,
     content: Option<String>,
     /// What some call the content of a secret.
@@ -60,6 +60,11 @@ async fn share(
 
 fn looked_at(share: Share) -> Result<NewItem> {
     let Share { kind, name, content, value } = share;
+    let kind = match kind.as_str() {
+        "document" => Kind::Document,
+        "secret" => Kind::Secret,
+        _ => return Err(Error::field("/type", "must be document or secret")),
+    };
     let name = files::checked("/name", &name)?;
     let (pointer, most) = match kind {
         Kind::Secret if name.starts_with("aiybiz.") => {

@@ -247,13 +247,13 @@ fn failed(error: Error) -> End {
 }
 
 /// A receipt as lines of the stream.
-fn lines(receipt: &Invocation, least: i64) -> Vec<Arc<str>> {
-    let wanted = |(_, entry): &(usize, &Value)| logged::level(entry) >= Some(least);
+fn lines(receipt: &Invocation, floor: i64) -> Vec<Arc<str>> {
+    let wanted = |(_, entry): &(usize, &Value)| logged::level(entry) >= Some(floor);
     let entries = receipt.entries().iter().enumerate().filter(wanted);
     let mut events: Vec<_> = entries
         .map(|(number, logged)| ("log", entry(&Logged::of(receipt, number, logged))))
         .collect();
-    if ending(&receipt.outcome) >= Some(least) {
+    if ending(&receipt.outcome) >= Some(floor) {
         events.push(("invocation", summary(receipt)));
     }
     let last = events.len().saturating_sub(1);

@@ -28,7 +28,7 @@ pub(super) async fn run(config: Config, file: &Path) -> Result<()> {
         folder: folder.path().to_owned(),
         artifact_bytes: sandbox::ARTIFACTS,
         // Nobody will ask for its seals again.
-        key: Key::new(Clock::default().random()),
+        key: Key::new(Clock::default().random(), &[]),
         worker: sandbox::this_program(),
         threads: 1,
     })?;

@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 /// What a session can see at most; a bound for memory, far above use.
 const VISIBLE: i64 = 10_000;
 
-const SHARED: &str = "shared";
+/// What the client shared lies here.
+pub const SHARED: &str = "shared";
 
 /// The longest path in bytes.
 const PATH_BYTES: usize = 1024;
@@ -98,7 +99,7 @@ fn path(node: &Node, nodes: &HashMap<NodeId, &Node>, own: Option<NodeId>) -> (St
 }
 
 /// `report.pdf` → `report (3f2a).pdf`.
-fn apart(path: &str, id: NodeId) -> String {
+pub fn apart(path: &str, id: impl std::fmt::Display) -> String {
     let id = id.to_string();
     let id = &id[id.len() - 4..];
     match path.rsplit_once('.') {

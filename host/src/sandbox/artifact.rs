@@ -33,6 +33,9 @@ pub const ARTIFACTS: u64 = 8 << 30;
 
 const ENDING: &str = "cwasm";
 
+/// For what the platform's key seals them.
+const PURPOSE: &str = "artifact";
+
 pub(super) struct Artifacts {
     folder: PathBuf,
     key: Key,
@@ -58,11 +61,15 @@ impl Artifacts {
         // Nobody has a reason to write to it again.
         fs::set_permissions(draft.path(), Permissions::from_mode(0o400))?;
         fs::rename(draft.path(), &path)?;
-        let seal = Draft::new(&self.folder);
-        fs::write(seal.path(), tag)?;
-        fs::rename(seal.path(), seal_of(&path))?;
+        self.seal(&path, tag)?;
         self.make_room(&path)?;
         Ok(())
+    }
+
+    fn seal(&self, path: &Path, tag: Tag) -> io::Result<()> {
+        let seal = Draft::new(&self.folder);
+        fs::write(seal.path(), tag)?;
+        fs::rename(seal.path(), seal_of(path))
     }
 
     /// The component, if it was kept and nobody touched it since.
@@ -70,16 +77,22 @@ impl Artifacts {
         let path = self.path(engine, sha256);
         let (mut code, seal) = (File::open(&path).ok()?, fs::read(seal_of(&path)).ok()?);
         let place = path.display();
-        match self.tag(sha256, &mut code) {
-            Ok(tag) if tag.as_slice() == seal => {}
-            Ok(_) => {
-                tracing::error!(path = %place, "a compiled component was changed on disk; compiling it anew");
+        match self.key.made_file(&seal, PURPOSE, sha256.as_bytes(), &mut code) {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::error!(
+                    path = %place,
+                    "a compiled component was changed on disk, or its key is gone; compiling it anew"
+                );
                 return None;
             }
             Err(error) => {
                 tracing::error!(%error, path = %place, "a compiled component cannot be read; compiling it anew");
                 return None;
             }
+        }
+        if let Err(error) = self.renew(sha256, &path, &seal, &mut code) {
+            tracing::warn!(%error, path = %place, "the seal of a key before stays");
         }
         touch(&code);
         match map(engine, &code) {
@@ -91,6 +104,15 @@ impl Artifacts {
         }
     }
 
+    /// Seals it with the current key, when a key before did.
+    fn renew(&self, sha256: &str, path: &Path, seal: &[u8], code: &mut File) -> io::Result<()> {
+        if !self.key.has_previous() {
+            return Ok(());
+        }
+        let tag = self.tag(sha256, code)?;
+        if tag == *seal { Ok(()) } else { self.seal(path, tag) }
+    }
+
     fn path(&self, engine: &Engine, sha256: &str) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -98,7 +120,7 @@ impl Artifacts {
     }
 
     fn tag(&self, sha256: &str, code: &mut File) -> io::Result<Tag> {
-        self.key.tag_file("artifact", sha256.as_bytes(), code)
+        self.key.tag_file(PURPOSE, sha256.as_bytes(), code)
     }
 
     /// Removes what was not loaded for longest until the rest is within the bound.

@@ -3,7 +3,10 @@
 //! The upper bounds are far above what honest agents need. They keep a slip of the
 //! keyboard from becoming the policy, and hold what the rest of the host counts on.
 
-use super::limits::{KIB, Limits, MIB, Pool};
+use super::{
+    limits::{KIB, Limits, MIB, Pool},
+    site::check_site,
+};
 
 /// An event holds its session's lane, a place among the running and an instance for
 /// as long: a quarter of an hour. Longer work is several events.
@@ -152,19 +155,9 @@ impl Limits {
         }
         for (index, site) in self.http_allow.iter().enumerate() {
             if let Err(why) = check_site(site) {
-                return senseless(format!("httpAllow/{index}"), why);
+                return senseless(format!("httpAllow/{index}"), format!("{site:?} {why}"));
             }
         }
         Ok(())
     }
-}
-
-/// An https origin and nothing after it.
-fn check_site(site: &str) -> Result<(), String> {
-    let refused = || format!("{site:?} must be like https://api.example.com");
-    let url = url::Url::parse(site).map_err(|_| refused())?;
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    let named = matches!(url.host(), Some(url::Host::Domain(_)));
-    let open = url.username().is_empty() && url.password().is_none();
-    if url.scheme() != "https" || !bare || !named || !open { Err(refused()) } else { Ok(()) }
 }

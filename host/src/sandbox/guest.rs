@@ -1,10 +1,11 @@
 //! The host's side of one instance: what it is, what it may, what it has used.
 
 use super::{
+    egress::Egress,
     limiter::Limiter,
     limits::Limits,
     receipt::{LogEntry, Used},
-    scope::{Answer, Denied, Scope, State},
+    scope::{Answer, Denied, Nothing, Scope, State},
     stdio::Printed,
     threads::Known,
 };
@@ -35,7 +36,7 @@ pub struct Facts {
 pub(super) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    egress: super::egress::Closed,
+    pub(super) egress: Egress,
     pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
     pub(super) limits: Arc<Limits>,
@@ -102,7 +103,7 @@ impl Guest {
         Self {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            egress: super::egress::Closed,
+            egress: Egress::new(Arc::clone(&limits), Arc::clone(&scope)),
             table,
             limiter: Limiter::new(&limits),
             deadline: Instant::now() + limits.wall(),
@@ -135,9 +136,17 @@ impl Guest {
         self.table.set_max_capacity(usize::try_from(limits.handles).unwrap_or(usize::MAX));
         (self.used, self.ordinal, self.log) = (Used::default(), 0, Vec::new());
         (self.state, self.state_changed) = (None, false);
+        self.egress = Egress::new(Arc::clone(&limits), Arc::clone(&scope));
         let fits = self.limiter.renew(&limits);
         (self.limits, self.facts, self.scope, self.known) = (limits, facts, scope, known);
         fits
+    }
+
+    /// Lets go of the event's session until there is another event.
+    pub(super) fn rest(&mut self) {
+        self.scope = Arc::new(Nothing);
+        self.egress = Egress::new(Arc::clone(&self.limits), Arc::clone(&self.scope));
+        self.state = None;
     }
 
     /// Gives the guest a handle on something of the world.
@@ -157,14 +166,30 @@ impl Guest {
         Ok(what)
     }
 
-    /// Counts a call to the host and stops the guest when it has made too many.
+    /// Counts a call to the host and stops the guest when it has made too many, or
+    /// its requests have used up a budget.
     pub(super) fn call(&mut self, name: &'static str) -> Result<(), Stop> {
+        self.hear()?;
         *self.used.host_calls.entry(name).or_default() += 1;
         self.used.total_calls += 1;
         if self.used.total_calls > self.limits.host_calls {
             return Err(Stop::Budget("hostCalls", self.limits.host_calls));
         }
         Ok(())
+    }
+
+    /// What happened on the way out meanwhile: lines for the log, and maybe the end.
+    pub(super) fn hear(&mut self) -> Result<(), Stop> {
+        let Some((lines, over)) = self.egress.news() else { return Ok(()) };
+        for line in lines {
+            self.warn(line);
+        }
+        over.map_or(Ok(()), Err)
+    }
+
+    /// A line of the platform's own in the guest's log.
+    pub(super) fn warn(&mut self, line: String) {
+        self.note("warn", line, vec![("from".into(), "platform".into())]);
     }
 }
 

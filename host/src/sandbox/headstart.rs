@@ -11,13 +11,16 @@
 //! What changes for the guest: an access up to 1 MiB beyond the end it was told of
 //! reads zeros of its own instead of trapping.
 
+mod survey;
+
 use std::convert::Infallible;
+use survey::{Habits, Survey};
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, Function, FunctionSection, GlobalSection, GlobalType,
     Instruction, MemoryType, Module, SectionId, TypeSection, ValType,
     reencode::{Error, Reencode, utils},
 };
-use wasmparser::{BinaryReader, Operator, Parser, Payload, TypeRef};
+use wasmparser::{BinaryReader, Operator, Parser, Validator};
 
 /// 1 MiB in pages of 64 KiB: what a small guest's heap grows by is one or two; what
 /// a slot keeps resident between guests is as much.
@@ -45,20 +48,13 @@ pub fn head_start(component: &[u8], memory_bytes: u64) -> Vec<u8> {
         Some(modules)
             if modules.iter().any(|own| own.can) && !modules.iter().any(|own| own.foreign) =>
         {
-            rewritten(component, memory_bytes).unwrap_or_else(|| component.to_vec())
+            // Whatever went wrong in copying: the builder's own bytes are good.
+            let valid = |new: &Vec<u8>| Validator::new().validate_all(new).is_ok();
+            let new = rewritten(component, memory_bytes).filter(valid);
+            new.unwrap_or_else(|| component.to_vec())
         }
         _ => component.to_vec(),
     }
-}
-
-/// What a module does with memory.
-#[derive(Default)]
-struct Habits {
-    /// It has one memory of its own, asks how large it is or grows it, and can be
-    /// rewritten.
-    can: bool,
-    /// It asks for, or changes, the size of a memory that is another module's.
-    foreign: bool,
 }
 
 fn modules(component: &[u8], memory_bytes: u64) -> Option<Vec<Habits>> {
@@ -91,7 +87,7 @@ fn rewritten(component: &[u8], memory_bytes: u64) -> Option<Vec<u8>> {
         let new = match id {
             CORE_MODULE => {
                 let survey = Survey::of(body)?;
-                survey.habits(body, memory_bytes).can.then(|| survey.rewrite(body)).flatten()
+                survey.habits(body, memory_bytes).can.then(|| given(body, &survey)).flatten()
             }
             COMPONENT => Some(rewritten(body, memory_bytes)?),
             _ => None,
@@ -116,111 +112,31 @@ fn leb128(out: &mut Vec<u8>, mut value: u32) {
     }
 }
 
-/// What must be known of a module to add to it.
-#[derive(Default)]
-struct Survey {
-    types: u32,
-    functions: u32,
-    globals: u32,
-    memories: Vec<wasmparser::MemoryType>,
-    imports_memory: bool,
-    resizes: bool,
-    lines: bool,
-    has_globals: bool,
-    /// The pages it begins with and may have, in its own eyes.
-    initial: u64,
-    most: u64,
+/// The module with its pages, its counter and its function.
+fn given(module: &[u8], known: &Survey) -> Option<Vec<u8>> {
+    let mut out = Module::new();
+    let mut giver = Giver { known, counts: known.own_globals.is_some() };
+    giver.parse_core_module(&mut out, Parser::new(0), module).ok()?;
+    Some(out.finish())
 }
 
-impl Survey {
-    /// None when the module is not as a validator would have it.
-    fn of(module: &[u8]) -> Option<Self> {
-        let mut found = Self { most: MOST_PAGES, ..Self::default() };
-        for payload in Parser::new(0).parse_all(module) {
-            found.see(payload.ok()?)?;
-        }
-        if let Some(memory) = found.memories.first() {
-            found.initial = memory.initial;
-            found.most = memory.maximum.unwrap_or(MOST_PAGES);
-        }
-        Some(found)
-    }
+/// Copies a module and gives it the pages, the counter and the function.
+struct Giver<'m> {
+    known: &'m Survey,
+    /// The counter has its place in a section of globals.
+    counts: bool,
+}
 
-    fn see(&mut self, payload: Payload<'_>) -> Option<()> {
-        match payload {
-            Payload::TypeSection(types) => {
-                for group in types {
-                    self.types += u32::try_from(group.ok()?.types().len()).ok()?;
-                }
-            }
-            Payload::ImportSection(imports) => {
-                for import in imports.into_imports() {
-                    match import.ok()?.ty {
-                        TypeRef::Func(_) | TypeRef::FuncExact(_) => self.functions += 1,
-                        TypeRef::Global(_) => self.globals += 1,
-                        TypeRef::Memory(_) => self.imports_memory = true,
-                        TypeRef::Table(_) | TypeRef::Tag(_) => {}
-                    }
-                }
-            }
-            Payload::FunctionSection(functions) => self.functions += functions.count(),
-            Payload::GlobalSection(globals) => {
-                self.globals += globals.count();
-                self.has_globals = true;
-            }
-            Payload::MemorySection(memories) => {
-                for memory in memories {
-                    self.memories.push(memory.ok()?);
-                }
-            }
-            Payload::CodeSectionEntry(body) => {
-                for operator in body.get_operators_reader().ok()? {
-                    let operator = operator.ok()?;
-                    self.resizes |= matches!(
-                        operator,
-                        Operator::MemoryGrow { .. } | Operator::MemorySize { .. }
-                    );
-                }
-            }
-            Payload::CustomSection(custom) => self.lines |= custom.name() == ".debug_line",
-            _ => {}
-        }
-        Some(())
-    }
-
-    fn habits(&self, module: &[u8], memory_bytes: u64) -> Habits {
-        let plain = |memory: &wasmparser::MemoryType| {
-            !memory.memory64 && !memory.shared && memory.page_size_log2.is_none()
-        };
-        let one = matches!(self.memories.as_slice(), [only] if plain(only));
-        Habits {
-            // Lines of source are found by the offset of code, which would move.
-            can: one
-                && !self.imports_memory
-                && self.resizes
-                && !self.lines
-                && module.len() <= LARGE
-                && self.initial + PAGES <= MOST_PAGES.min(memory_bytes / PAGE_BYTES),
-            foreign: self.imports_memory && self.resizes,
-        }
-    }
-
-    fn rewrite(&self, module: &[u8]) -> Option<Vec<u8>> {
-        let mut out = Module::new();
-        let mut giver = Giver { known: self, counts: self.has_globals };
-        giver.parse_core_module(&mut out, Parser::new(0), module).ok()?;
-        Some(out.finish())
-    }
-
+impl Giver<'_> {
     /// `memory.grow` as the guest knows it: takes pages, returns how many there
     /// were, or −1.
     fn grow(&self) -> Function {
         let (wished, told) = (0, 1);
         let mut function = Function::new([(1, ValType::I32)]);
         let give_up = [Instruction::I32Const(-1), Instruction::Return, Instruction::End];
-        let most = self.most as i32;
+        let most = self.known.most as i32;
         let code = [
-            Instruction::GlobalGet(self.globals),
+            Instruction::GlobalGet(self.known.globals),
             Instruction::LocalSet(told),
             // More than there may ever be?
             Instruction::LocalGet(wished),
@@ -253,7 +169,7 @@ impl Survey {
             Instruction::LocalGet(told),
             Instruction::LocalGet(wished),
             Instruction::I32Add,
-            Instruction::GlobalSet(self.globals),
+            Instruction::GlobalSet(self.known.globals),
             Instruction::LocalGet(told),
             Instruction::End,
         ];
@@ -267,15 +183,8 @@ impl Survey {
 
     fn counter(&self) -> (GlobalType, ConstExpr) {
         let kind = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
-        (kind, ConstExpr::i32_const(self.initial as i32))
+        (kind, ConstExpr::i32_const(self.known.initial as i32))
     }
-}
-
-/// Copies a module and gives it the pages, the counter and the function.
-struct Giver<'m> {
-    known: &'m Survey,
-    /// The counter has its place in a section of globals.
-    counts: bool,
 }
 
 type Copied = Result<(), Error<Infallible>>;
@@ -330,7 +239,7 @@ impl Reencode for Giver<'_> {
         all: wasmparser::GlobalSectionReader<'_>,
     ) -> Copied {
         utils::parse_global_section(self, globals, all)?;
-        let (kind, first) = self.known.counter();
+        let (kind, first) = self.counter();
         globals.global(kind, &first);
         Ok(())
     }
@@ -341,7 +250,7 @@ impl Reencode for Giver<'_> {
         all: wasmparser::CodeSectionReader<'_>,
     ) -> Copied {
         utils::parse_code_section(self, code, all)?;
-        code.function(&self.known.grow());
+        code.function(&self.grow());
         Ok(())
     }
 
@@ -361,7 +270,7 @@ impl Reencode for Giver<'_> {
         ];
         if !self.counts && before.is_some_and(|section| later.contains(&section)) {
             self.counts = true;
-            let (kind, first) = self.known.counter();
+            let (kind, first) = self.counter();
             module.section(GlobalSection::new().global(kind, &first));
         }
         Ok(())

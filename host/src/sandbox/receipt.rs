@@ -1,6 +1,10 @@
 //! What one event cost and how it went: for the builder, the operator and tests.
 
-use super::{limits::Limits, scope::State};
+use super::{
+    egress::{self, HttpCall},
+    limits::Limits,
+    scope::State,
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -86,14 +90,20 @@ pub struct Receipt {
     pub queue_micros: u64,
     pub instantiate_micros: u64,
     pub cpu_micros: u64,
+    /// From being instantiated to the end.
+    pub run_micros: u64,
     pub wall_micros: u64,
     pub peak_memory_bytes: u64,
     pub host_calls: BTreeMap<&'static str, u64>,
     pub replies: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Outbound requests in their order, the first hundred.
+    pub http: Vec<HttpCall>,
     /// What is left of each limit, in percent.
     pub headroom: BTreeMap<&'static str, u64>,
+    /// What kind of crash it was, when it was one: `unreachable`, `stack_overflow`, …
+    pub trap_class: Option<&'static str>,
     pub backtrace: Vec<String>,
     #[serde(skip)]
     pub log: Vec<LogEntry>,
@@ -123,6 +133,7 @@ impl Used {
         peak_memory: u64,
         cpu: Duration,
         wall: Duration,
+        http: &egress::Used,
     ) -> BTreeMap<&'static str, u64> {
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         [
@@ -135,11 +146,15 @@ impl Used {
             ("logBytes", self.log_bytes, limits.log_bytes),
             ("fileReadBytes", self.read_bytes, limits.file_read_bytes),
             ("fileWriteBytes", self.write_bytes, limits.file_write_bytes),
+            ("httpCalls", http.count, limits.http_calls),
+            ("httpBytes", http.bytes_out + http.bytes_in, limits.http_bytes),
+            ("httpMillis", millis(http.waited), limits.http_millis),
         ]
         .into_iter()
         .map(|(name, used, limit)| {
             let left = limit.saturating_sub(used);
-            (name, left.saturating_mul(100).checked_div(limit).unwrap_or(0))
+            // What may not be used at all is not running out.
+            (name, left.saturating_mul(100).checked_div(limit).unwrap_or(100))
         })
         .collect()
     }

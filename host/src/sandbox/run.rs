@@ -8,9 +8,10 @@
 
 use super::world::aiybiz::agent::types::{EndReason, Failure};
 use super::{
+    explain::explain,
     guest::{Facts, Guest, Stop},
     limits::Limits,
-    receipt::{EXPLANATION, FRAME, Outcome, Receipt, plain},
+    receipt::{EXPLANATION, Outcome, Receipt, plain},
     scope::{Message, Scope},
     threads::Known,
     warm::Keep,
@@ -22,9 +23,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use wasmtime::{
-    Engine, Result, Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTableError,
-};
+use wasmtime::{Engine, Result, Store, UpdateDeadline};
 
 /// What the guest is told.
 #[derive(Clone, Debug)]
@@ -81,7 +80,7 @@ impl Instance {
 }
 
 /// How the guest's function ended, before it is explained.
-enum End {
+pub(super) enum End {
     Returned(std::result::Result<(), Failure>),
     Failed(wasmtime::Error),
     OutOfTime,
@@ -117,14 +116,26 @@ pub(super) async fn run(
         Err(_) => (End::OutOfTime, None),
     };
     let wall = begun.elapsed();
-    let well = matches!(end, End::Returned(Ok(()))) && !matches!(job.event, Event::Ended(_));
-    if job.keep.is_some() && well && store.data().held == 0 {
+    let end = heard(store.data_mut(), end);
+    let handled = matches!(end, End::Returned(Ok(()))) && !matches!(job.event, Event::Ended(_));
+    if job.keep.is_some() && handled && store.data().held == 0 {
         let receipt = receipt(store.data_mut(), &end, sha256, (warm, instantiated), wall);
+        store.data_mut().rest();
         return (receipt, Some(Instance { store, agent }));
     }
     let mut guest = store.into_data();
     guest.give_up_half_said().await;
     (receipt(&mut guest, &end, sha256, (warm, instantiated), wall), None)
+}
+
+/// A guest whose requests used up a budget may come to its end, or crash over the
+/// error it got, before it is stopped.
+fn heard(guest: &mut Guest, end: End) -> End {
+    match (guest.hear(), end) {
+        (Err(stop), End::Returned(_)) => End::Failed(stop.into()),
+        (Err(stop), End::Failed(error)) => End::Failed(error.context(stop)),
+        (_, end) => end,
+    }
 }
 
 /// Only instantiates, for the trial of an upload.
@@ -145,8 +156,9 @@ pub(super) async fn instantiate(
 fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
-    store.epoch_deadline_callback(|store| {
-        let guest = store.data();
+    store.epoch_deadline_callback(|mut store| {
+        let guest = store.data_mut();
+        guest.hear()?;
         if guest.known.meter.so_far() > Duration::from_millis(guest.limits.cpu_millis) {
             return Err(Stop::Cpu.into());
         }
@@ -191,136 +203,38 @@ fn receipt(
     (warm, instantiated): (bool, Duration),
     wall: Duration,
 ) -> Receipt {
-    let (outcome, explanation, backtrace) = explain(end, guest);
     let printed = guest.printed.take();
     if !printed.is_empty() {
         guest.note("info", printed, vec![("stream".into(), "stdio".into())]);
     }
     let (peak, cpu) = (guest.limiter.peak_memory as u64, guest.known.meter.so_far());
-    let headroom = guest.used.headroom(&guest.limits, peak, cpu, wall);
-    let kept = outcome == Outcome::Ok && guest.state_changed;
+    let http = guest.egress.used();
+    let headroom = guest.used.headroom(&guest.limits, peak, cpu, wall, &http);
+    let explained = explain(end, guest, cpu, &headroom);
+    let kept = explained.outcome == Outcome::Ok && guest.state_changed;
     Receipt {
-        outcome,
+        outcome: explained.outcome,
         // It may quote the guest.
-        explanation: plain(&explanation, &mut { EXPLANATION }),
+        explanation: plain(&explained.sentence, &mut { EXPLANATION }),
         sha256: sha256.to_owned(),
         warm,
         queue_micros: 0,
         instantiate_micros: micros(instantiated),
         cpu_micros: micros(cpu),
+        run_micros: micros(wall.saturating_sub(instantiated)),
         wall_micros: micros(wall),
         peak_memory_bytes: peak,
         host_calls: std::mem::take(&mut guest.used.host_calls),
         replies: guest.used.replies,
-        bytes_in: guest.used.read_bytes,
-        bytes_out: guest.used.reply_bytes + guest.used.write_bytes,
+        bytes_in: guest.used.read_bytes + http.bytes_in,
+        bytes_out: guest.used.reply_bytes + guest.used.write_bytes + http.bytes_out,
+        http: http.calls,
         headroom,
-        backtrace,
+        trap_class: explained.trap_class,
+        backtrace: explained.frames,
         log: std::mem::take(&mut guest.log),
         state: guest.state.take().filter(|_| kept),
     }
-}
-
-/// What happened, in a word and in a sentence, and where.
-fn explain(end: &End, guest: &Guest) -> (Outcome, String, Vec<String>) {
-    let (outcome, sentence) = match end {
-        End::Returned(Ok(())) => (Outcome::Ok, "handled".to_owned()),
-        End::Returned(Err(Failure::Retry(why))) => {
-            (Outcome::Retry, format!("the agent asks for another try: {why}"))
-        }
-        End::Returned(Err(Failure::Permanent(why))) => {
-            (Outcome::Refused, format!("the agent cannot handle this event: {why}"))
-        }
-        End::OutOfTime => (
-            Outcome::Wall,
-            format!(
-                "not finished after wallMillis ({}), of which {} ms were spent in the agent's own code",
-                guest.limits.wall_millis,
-                guest.known.meter.so_far().as_millis(),
-            ),
-        ),
-        End::Panicked => {
-            (Outcome::HostError, "the platform failed; this is not the agent's fault".into())
-        }
-        End::Failed(error) => return explain_trap(error, guest),
-    };
-    (outcome, sentence, Vec::new())
-}
-
-fn explain_trap(error: &wasmtime::Error, guest: &Guest) -> (Outcome, String, Vec<String>) {
-    let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
-    let limits = &guest.limits;
-    let root = error.root_cause().to_string();
-    let (outcome, sentence) = if let Some(stop) = error.downcast_ref::<Stop>() {
-        match stop {
-            Stop::Cpu => (
-                Outcome::Cpu,
-                format!(
-                    "stopped after cpuMillis ({}) of its own code; do less per event",
-                    limits.cpu_millis
-                ),
-            ),
-            Stop::Budget(name, limit) => {
-                (Outcome::Budget, format!("stopped because {name} ({limit}) was used up"))
-            }
-            Stop::HostCall(_) | Stop::Superseded => (Outcome::HostError, stop.to_string()),
-        }
-    } else if guest.limiter.refused {
-        (
-            Outcome::Memory,
-            format!(
-                "it wanted more than memoryBytes ({}) or tableElements ({})",
-                limits.memory_bytes, limits.table_elements
-            ),
-        )
-    } else if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
-        || root.contains("handle limit exceeded")
-    {
-        (
-            Outcome::Budget,
-            format!(
-                "stopped because handles ({}) were used up; drop what is done with",
-                limits.handles
-            ),
-        )
-    } else if root.contains("allocated for hostcalls") {
-        (
-            Outcome::Budget,
-            format!(
-                "one call to the host carried more than hostCallBytes ({})",
-                limits.host_call_bytes
-            ),
-        )
-    } else if let Some(trap) = error.downcast_ref::<Trap>() {
-        (Outcome::Trap, trapped(*trap, &frames))
-    } else if error.downcast_ref::<WasmBacktrace>().is_some() {
-        (Outcome::Trap, format!("the agent crashed: {root}"))
-    } else {
-        (Outcome::HostError, format!("the agent could not be started: {root}"))
-    };
-    (outcome, sentence, frames)
-}
-
-fn trapped(trap: Trap, frames: &[String]) -> String {
-    let place = frames.first().map(|frame| format!(" in {frame}")).unwrap_or_default();
-    match trap {
-        Trap::UnreachableCodeReached => {
-            format!("the agent gave up{place}: a panic, an abort or an uncaught exception")
-        }
-        Trap::StackOverflow => format!("the stack overflowed{place}: a recursion without end?"),
-        trap => format!("the agent crashed{place}: {trap}"),
-    }
-}
-
-fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
-    let name = |frame: &wasmtime::FrameInfo| {
-        let symbol = frame.symbols().first();
-        let name = symbol.and_then(|s| s.name()).or(frame.func_name());
-        let name = name.map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
-        let place = symbol.and_then(|s| Some(format!(" ({}:{})", s.file()?, s.line()?)));
-        plain(&(name + &place.unwrap_or_default()), &mut { FRAME })
-    };
-    backtrace.frames().iter().map(name).collect()
 }
 
 fn micros(span: Duration) -> u64 {

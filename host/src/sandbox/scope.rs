@@ -5,7 +5,8 @@
 //! speak to nothing else. Two things stand behind the trait: a session's event
 //! (`work::scope`) and [`Nothing`], for the trial of an upload.
 
-use crate::{id::EventId, objects::Upload, timestamp::Timestamp};
+use super::site::Site;
+use crate::{id::EventId, net::Out, objects::Upload, timestamp::Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -37,7 +38,8 @@ pub struct File {
     pub media_type: Option<String>,
     pub modified_at: Timestamp,
     pub writable: bool,
-    /// Where the bytes are. Not for the guest.
+    /// Where the bytes are among the objects; empty when they are elsewhere. Not for
+    /// the guest.
     pub storage_path: String,
 }
 
@@ -46,6 +48,14 @@ pub struct Draft {
     pub path: String,
     pub media_type: Option<String>,
     pub upload: Upload,
+}
+
+/// A secret's value, and where the host may send it.
+pub struct Secret {
+    pub value: String,
+    /// None: the guest may have the value. Some: only these sites get it, from the
+    /// host, and the guest never does.
+    pub sites: Vec<Site>,
 }
 
 /// Why the host did not do it. Each import turns these into its own WIT error.
@@ -95,8 +105,11 @@ pub trait Scope: Send + Sync + 'static {
     async fn remove(&self, id: &str) -> Answer<()>;
 
     async fn state(&self) -> Answer<State>;
-    async fn secret(&self, name: &str) -> Answer<Option<String>>;
+    async fn secret(&self, name: &str) -> Answer<Option<Secret>>;
     async fn config(&self) -> Answer<BTreeMap<String, String>>;
+
+    /// The way to other servers; none when there is no way.
+    fn out(&self) -> Option<Out>;
 }
 
 /// A scope in which there is nothing, and nobody who hears what is said.
@@ -136,8 +149,11 @@ impl Scope for Nothing {
     async fn state(&self) -> Answer<State> {
         Ok(State::new())
     }
-    async fn secret(&self, _: &str) -> Answer<Option<String>> {
+    async fn secret(&self, _: &str) -> Answer<Option<Secret>> {
         Ok(None)
+    }
+    fn out(&self) -> Option<Out> {
+        None
     }
     async fn config(&self) -> Answer<BTreeMap<String, String>> {
         Ok(BTreeMap::new())

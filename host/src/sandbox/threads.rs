@@ -155,6 +155,11 @@ impl Threads {
         task
     }
 
+    /// Slots that are taken.
+    pub(super) fn instances(&self) -> usize {
+        self.0.seats.iter().map(|seat| seat.taken.load(Ordering::SeqCst)).sum()
+    }
+
     /// Lets go of something on a thread where that may take its time.
     pub(super) fn let_go(&self, what: impl Send + 'static) {
         self.spawn(&Known::slow(), async move { drop(what) }).detach();

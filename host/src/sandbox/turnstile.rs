@@ -81,9 +81,13 @@ impl Turnstile {
         waiting.await.map_err(|_| Full)
     }
 
-    pub(super) fn standing(&self, agent: AgentId) -> Standing {
+    pub(super) fn standings(&self) -> Vec<(AgentId, Standing)> {
         let places = self.lock();
-        places.agents.get(&agent).map(Queue::standing).unwrap_or_default()
+        places.agents.iter().map(|(agent, queue)| (*agent, queue.standing())).collect()
+    }
+
+    pub(super) fn running(&self) -> u64 {
+        self.lock().running
     }
 
     pub(super) fn in_all(&self) -> Standing {

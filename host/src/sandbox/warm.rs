@@ -98,6 +98,10 @@ impl Warm {
         all.extract_if(|_, kept| kept.since + IDLE <= now).map(|(_, kept)| kept).collect()
     }
 
+    pub(super) fn count(&self) -> u64 {
+        self.lock().len() as u64
+    }
+
     pub(super) fn waiting(&self) -> Waiting {
         let all = self.lock();
         let bytes = all.values().map(|kept| kept.bytes).sum();

@@ -13,11 +13,12 @@ use crate::{
     clock::Clock,
     error::{Error, Result},
     id::{CompanyId, ItemId, SessionId},
+    reseal::Column,
     seal::Key,
     storage::Tx,
     timestamp::Timestamp,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 /// Items of one session, and the most that one holds, in bytes. Together they fit
@@ -26,8 +27,15 @@ const ITEMS: i64 = 50;
 pub const DOCUMENT_BYTES: usize = 64 << 10;
 pub const SECRET_BYTES: usize = 16 << 10;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// What was shared and not forgotten. An item's id is enough to know it by.
+pub const SEALED: Column = Column {
+    select: "SELECT id, '' AS name, content AS value FROM shared_items
+         WHERE SUBSTR(content, 1, 8) <> $1 AND id > $2 AND $3 = '' ORDER BY id LIMIT $4",
+    update: "UPDATE shared_items SET content = $3 WHERE id = $1 AND $2 = ''",
+    place: |id, _| place(ItemId(id)),
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Document,
     Secret,
@@ -53,6 +61,15 @@ pub struct Item {
     /// Absent where it is not shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+}
+
+/// A document as a component finds it: a file.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Document {
+    pub id: ItemId,
+    pub name: String,
+    pub size_bytes: i64,
+    pub created_at: Timestamp,
 }
 
 /// An item whose fields have been looked at.
@@ -100,12 +117,12 @@ pub async fn add(
         return Err(Error::conflict("too_many_shared_items", detail));
     }
     let made = tx.query(
-        "INSERT INTO shared_items (id, session_id, type, name, content, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        "INSERT INTO shared_items (id, session_id, type, name, content, size_bytes, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
     );
-    let sealed = seal.seal(clock, &place(session, id), content.as_bytes())?;
+    let sealed = seal.seal(clock, &place(id), content.as_bytes())?;
     let made = made.bind(id).bind(session).bind(kind.as_str()).bind(item.name.as_str());
-    if made.bind(sealed).bind(created_at).run().await? == 0 {
+    if made.bind(sealed).bind(content.len() as i64).bind(created_at).run().await? == 0 {
         let detail = "the session has a secret of this name; delete it first";
         return Err(Error::conflict("shared_item_exists", detail));
     }
@@ -165,7 +182,7 @@ pub async fn list(
     rows.into_iter()
         .map(|row| {
             let shown = reader == Reader::Agent || row.kind != Kind::Secret.as_str();
-            let content = if shown { open(seal, session, &row)? } else { None };
+            let content = if shown { open(seal, &row)? } else { None };
             let Row { id, kind, name, created_at, .. } = row;
             Ok(Item { id, kind, name, created_at, content })
         })
@@ -184,7 +201,31 @@ pub async fn secret(
          WHERE session_id = $1 AND name = $2 AND type = 'secret'",
     );
     let row: Option<Row> = found.bind(session).bind(name).optional().await?;
-    row.map_or(Ok(None), |row| open(seal, session, &row))
+    row.map_or(Ok(None), |row| open(seal, &row))
+}
+
+/// The session's documents, oldest first.
+pub async fn documents(tx: &mut Tx, session: SessionId) -> Result<Vec<Document>> {
+    let found = tx.query(
+        "SELECT id, name, size_bytes, created_at FROM shared_items
+         WHERE session_id = $1 AND type = 'document' ORDER BY id",
+    );
+    Ok(found.bind(session).all().await?)
+}
+
+/// What is in a document; none when it was taken back.
+pub async fn document(
+    tx: &mut Tx,
+    seal: &Key,
+    session: SessionId,
+    id: ItemId,
+) -> Result<Option<String>> {
+    let found = tx.query(
+        "SELECT id, type, name, content, created_at FROM shared_items
+         WHERE session_id = $1 AND id = $2 AND type = 'document'",
+    );
+    let row: Option<Row> = found.bind(session).bind(id).optional().await?;
+    row.map_or(Ok(None), |row| open(seal, &row))
 }
 
 /// Forgets what the session's secrets were. Call it in the transaction that ends the
@@ -195,12 +236,12 @@ pub(super) async fn purge(tx: &mut Tx, session: SessionId) -> Result<()> {
     Ok(())
 }
 
-fn open(seal: &Key, session: SessionId, row: &Row) -> Result<Option<String>> {
+fn open(seal: &Key, row: &Row) -> Result<Option<String>> {
     let Some(sealed) = &row.content else { return Ok(None) };
-    let content = seal.open(&place(session, row.id), sealed)?;
+    let content = seal.open(&place(row.id), sealed)?;
     String::from_utf8(content).map(Some).map_err(Error::internal)
 }
 
-fn place(session: SessionId, id: ItemId) -> String {
-    format!("shared item/{session}/{id}")
+fn place(id: ItemId) -> String {
+    format!("shared item/{id}")
 }

@@ -8,14 +8,15 @@ use crate::{
     files::{self, NewFile, agent::Published},
     host::Host,
     id::{AgentId, ClaimId, CompanyId, EventId, NodeId, SessionId},
+    net::Out,
     objects::Objects,
-    sandbox::{Answer, Denied, Draft, File, Message, Scope, State},
+    sandbox::{Answer, Denied, Draft, File, Message, Scope, Secret, Site, State},
     sessions::{
         lines, log,
         log::New,
         memory,
         replies::{self, Replied, ReplyKey, Speaker},
-        shared,
+        shared::{self, Document},
     },
 };
 use async_trait::async_trait;
@@ -114,15 +115,35 @@ impl Scope for Live {
     async fn files(&self) -> Answer<Vec<File>> {
         let seen = async {
             let mut tx = self.host.db.read().await?;
-            files::agent::files(&mut tx, self.session).await
+            let files = files::agent::files(&mut tx, self.session).await?;
+            Ok((files, shared::documents(&mut tx, self.session).await?))
         };
-        let seen = seen.await.map_err(unavailable)?;
-        Ok(seen.into_iter().map(|seen| file(seen.path, seen.node, seen.writable)).collect())
+        let (files, documents) = seen.await.map_err(unavailable)?;
+        let files = files.into_iter().map(|seen| file(seen.path, seen.node, seen.writable));
+        let mut all: BTreeMap<_, _> = files.map(|file| (file.path.clone(), file)).collect();
+        for document in documents {
+            let mut path = format!("{}/{}", files::agent::SHARED, document.name);
+            if all.contains_key(&path) {
+                path = files::agent::apart(&path, document.id);
+            }
+            all.insert(path.clone(), self::document(path, document));
+        }
+        Ok(all.into_values().collect())
     }
 
     async fn read(&self, file: &File, offset: u64, max: u64) -> Answer<Bytes> {
-        let read = self.host.objects.range(&file.storage_path, offset, max);
-        read.await.map_err(unavailable)
+        if !file.storage_path.is_empty() {
+            let read = self.host.objects.range(&file.storage_path, offset, max);
+            return read.await.map_err(unavailable);
+        }
+        let id = file.id.parse().map_err(|_| Denied::NotFound)?;
+        let found = async {
+            let mut tx = self.host.db.look().await?;
+            shared::document(&mut tx, &self.host.key, self.session, id).await
+        };
+        let content = Bytes::from(found.await.map_err(unavailable)?.ok_or(Denied::NotFound)?);
+        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(content.len());
+        Ok(content.slice(at(offset)..at(offset.saturating_add(max))))
     }
 
     async fn create(&self, path: &str, media_type: Option<String>) -> Answer<Draft> {
@@ -202,9 +223,10 @@ impl Scope for Live {
         loaded.await.map_err(unavailable)
     }
 
-    async fn secret(&self, name: &str) -> Answer<Option<String>> {
+    async fn secret(&self, name: &str) -> Answer<Option<Secret>> {
         if name == TOKEN {
-            return Ok(Some(self.host.agent_token(self.session)));
+            let value = self.host.agent_token(self.session);
+            return Ok(Some(Secret { value, sites: Vec::new() }));
         }
         let found = async {
             let mut tx = self.host.db.read().await?;
@@ -213,10 +235,21 @@ impl Scope for Live {
             let key = &self.host.key;
             match settings::secret(&mut tx, key, self.agent, name).await? {
                 Some(own) => Ok(Some(own)),
-                None => shared::secret(&mut tx, key, self.session, name).await,
+                None => {
+                    let shared = shared::secret(&mut tx, key, self.session, name).await?;
+                    Ok(shared.map(|value| (value, Vec::new())))
+                }
             }
         };
-        found.await.map_err(unavailable)
+        let Some((value, sites)) = found.await.map_err(unavailable)? else { return Ok(None) };
+        let sites: Result<Vec<_>, _> = sites.iter().map(|site| Site::parse(site)).collect();
+        // They were read before they were kept.
+        let sites = sites.map_err(|why| unavailable(Error::internal(anyhow::anyhow!(why))))?;
+        Ok(Some(Secret { value, sites }))
+    }
+
+    fn out(&self) -> Option<Out> {
+        Some(self.host.out.clone())
     }
 
     async fn config(&self) -> Answer<BTreeMap<String, String>> {
@@ -237,6 +270,19 @@ fn file(path: String, node: files::Node, writable: bool) -> File {
         modified_at: node.updated_at,
         writable,
         storage_path: node.storage_path.unwrap_or_default(),
+    }
+}
+
+/// A document lies in the database, not among the objects.
+fn document(path: String, document: Document) -> File {
+    File {
+        id: document.id.to_string(),
+        path,
+        size: u64::try_from(document.size_bytes).unwrap_or(0),
+        media_type: Some("text/plain".into()),
+        modified_at: document.created_at,
+        writable: false,
+        storage_path: String::new(),
     }
 }
 

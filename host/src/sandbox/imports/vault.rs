@@ -79,7 +79,13 @@ impl secrets::Host for Guest {
         }
         let scope = self.scope.clone();
         Ok(match within(self.limits.host_call(), "secrets.get", scope.secret(&name)).await? {
-            Ok(Some(value)) => Ok(self.hold(Secret(value))?),
+            Ok(Some(secret)) if secret.sites.is_empty() => Ok(self.hold(Secret(secret.value))?),
+            Ok(Some(_)) => {
+                self.warn(format!(
+                    "the secret {name} is bound to sites and never revealed; write {{{{secret:{name}}}}} in a request's header"
+                ));
+                Err(SecretError::NotFound)
+            }
             Ok(None) => Err(SecretError::NotFound),
             Err(denied) => Err(SecretError::Unavailable(denied.to_string())),
         })

@@ -1,0 +1,255 @@
+//! What the sandbox costs, and what a neighbour feels of an attack.
+//!
+//! `cargo bench --bench sandbox -- <event|runtimes|neighbour|density>`. Nothing is
+//! asserted: machines differ. Every figure stands beside its floor in the same run.
+
+#![expect(unreachable_pub, reason = "the harness is shared with the tests")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
+mod bare;
+#[path = "../figures/mod.rs"]
+mod figures;
+#[path = "../../../tests/harness/mod.rs"]
+mod harness;
+mod neighbour;
+
+use aiybiz_host::{
+    clock::Clock,
+    config::Config,
+    id::{AgentId, SessionId},
+    sandbox::{Author, Component, Event, Facts, Job, Keep, Message, Nothing, Outcome, Sandbox},
+};
+use figures::{Rate, rate, resident, row, title};
+use harness::{Engine, Person, Platform, guests, json};
+use std::{path::Path, sync::Arc};
+
+fn main() {
+    let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let wanted = |name: &str| filter.as_deref().is_none_or(|filter| name.contains(filter));
+    harness::run(async {
+        if wanted("event") {
+            fresh_events().await;
+        }
+        if wanted("runtimes") {
+            runtimes().await;
+        }
+        if wanted("neighbour") {
+            neighbour::all().await;
+        }
+        if wanted("density") {
+            density().await;
+        }
+    });
+}
+
+/// Events in fresh instances: the sandbox with all its limits and its receipt,
+/// beside a bare loop over the same component with the best settings known.
+async fn fresh_events() {
+    const EVENTS: u64 = 100_000;
+    title("Events in fresh instances (echo, 29 KB of Rust), on one and on two threads");
+    let (mut bare_one, mut one) = (0.0, 0.0);
+    for threads in [1, 2] {
+        let loops = bare::Loop::new(guests::ECHO, threads);
+        bare::Loop::run(&loops, 1_000);
+        let bare = rate(EVENTS, async || bare::Loop::run(&loops, EVENTS)).await;
+        let all = Busy::new(guests::ECHO, threads).await;
+        all.run(3_200, false).await;
+        let sandbox = rate(EVENTS, async || all.run(EVENTS, false).await).await;
+        row(&format!("bare loop, {threads} threads"), &bare.to_string());
+        row(&format!("sandbox, {threads} threads"), &sandbox.to_string());
+        row("  of it the event itself", &format!("{:6.1} µs CPU each", all.own(false).await));
+        if threads == 1 {
+            (bare_one, one) = (bare.cpu, sandbox.each);
+        } else {
+            row("sandbox, two threads / one", &format!("{:.2}", sandbox.each / one));
+        }
+        row("CPU, as multiple of the bare loop on one", &format!("{:.2}", sandbox.cpu / bare_one));
+    }
+}
+
+/// A sandbox with so many threads, and enough going on that none is ever idle.
+struct Busy {
+    platform: Platform,
+    agent: AgentId,
+    component: Arc<Component>,
+}
+
+impl Busy {
+    const AT_ONCE: u64 = 32;
+
+    async fn new(guest: &[u8], threads: usize) -> Self {
+        let change = |config: &mut Config| config.guest_threads = threads;
+        let platform = Platform::configured(Engine::Sqlite, change).await;
+        let sandbox = &platform.host.sandbox;
+        let limits = sandbox.limits();
+        let upload = sandbox.spooled(&guest.to_vec().into()).await.expect("a file");
+        let admitted = sandbox.admit(sandbox.turn().await, &upload, limits).await;
+        assert_eq!(admitted.expect("a compiler").inspection.problems, []);
+        let component = sandbox.load(&upload.sha256, limits, async { unreachable!() }).await;
+        let component = component.expect("ready");
+        Self { agent: platform.clock.id(), component, platform }
+    }
+
+    /// So many events of as many sessions as go at once; their instances are kept, or
+    /// all are fresh.
+    async fn run(&self, events: u64, warm: bool) {
+        let session = |_| {
+            let (sandbox, component) =
+                (Arc::clone(&self.platform.host.sandbox), Arc::clone(&self.component));
+            let (agent, session) = (self.agent, self.platform.clock.id());
+            tokio::spawn(async move {
+                for seq in 0..events / Self::AT_ONCE {
+                    let keep = warm.then_some((session, seq as i64));
+                    event(&sandbox, agent, &component, keep).await;
+                }
+            })
+        };
+        futures::future::join_all((0..Self::AT_ONCE).map(session)).await;
+        self.platform.clock.advance(std::time::Duration::from_hours(1));
+        self.platform.host.sandbox.tidy(self.platform.clock.now());
+    }
+
+    /// CPU of one event as its receipt has it, in microseconds: the median.
+    async fn own(&self, warm: bool) -> f64 {
+        let session: SessionId = self.platform.clock.id();
+        let mut all = Vec::new();
+        for seq in 0..500 {
+            let keep = warm.then_some((session, seq));
+            let cpu = event(&self.platform.host.sandbox, self.agent, &self.component, keep).await;
+            all.push(cpu);
+        }
+        all.sort_unstable();
+        all[all.len() / 2] as f64
+    }
+}
+
+/// One event, the `seq`-th of a session whose instance is kept; its CPU time.
+async fn event(
+    sandbox: &Sandbox,
+    agent: AgentId,
+    component: &Arc<Component>,
+    keep: Option<(SessionId, i64)>,
+) -> u64 {
+    let now = Clock::default().now();
+    let job = Job {
+        event: Event::Message(Message {
+            id: "m".into(),
+            author: Author::Client,
+            content: "hello".into(),
+            created_at: now,
+        }),
+        facts: Facts { session_id: "s".into(), started_at: now, event_id: "e".into(), attempt: 1 },
+        scope: Arc::new(Nothing),
+        limits: Arc::clone(sandbox.limits()),
+        keep: keep.map(|(session, seq)| Keep { session, seq, last: Some(seq - 1), now }),
+    };
+    let receipt = sandbox.handle(agent, Arc::clone(component), job).await.expect("a place");
+    assert_eq!(receipt.outcome, Outcome::Ok, "{}", receipt.explanation);
+    receipt.cpu_micros
+}
+
+/// The guests in other languages, if they were built (`guest-examples/build`).
+fn others() -> Vec<(&'static str, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-examples/out");
+    let read = |(name, file)| Some((name, std::fs::read(folder.join(file)).ok()?));
+    let all = [
+        ("JavaScript, QuickJS", "js-quickjs.wasm"),
+        ("JavaScript, StarlingMonkey", "js-starling.wasm"),
+        ("Python", "python.wasm"),
+    ];
+    all.into_iter().filter_map(read).collect()
+}
+
+/// Events of language runtimes, fresh and kept, beside a loopback webhook's exchange.
+async fn runtimes() {
+    title("Events of language runtimes on two threads, beside one exchange over loopback HTTP");
+    let exchange = exchange().await;
+    row("a POST with a JSON body over loopback", &exchange.to_string());
+    let echo = ("Rust", guests::ECHO.to_vec());
+    for (name, guest) in std::iter::once(echo).chain(others()) {
+        let busy = Busy::new(&guest, 2).await;
+        busy.run(320, false).await;
+        let fresh = rate(3_200, async || busy.run(3_200, false).await).await;
+        let warm = rate(32_000, async || busy.run(32_000, true).await).await;
+        row(&format!("{name}, fresh"), &fresh.to_string());
+        row(&format!("{name}, kept"), &warm.to_string());
+        row("  of it the event itself", &format!("{:6.1} µs CPU each", busy.own(true).await));
+        row("  CPU, as multiple of the exchange", &format!("{:.2}", warm.cpu / exchange.cpu));
+    }
+}
+
+/// What a webhook agent costs before it has done anything: one exchange, both ends.
+async fn exchange() -> Rate {
+    use axum::{Json, Router, routing::post};
+    const EACH: u64 = 500;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let echo = post(async |Json(body): Json<serde_json::Value>| Json(body));
+    tokio::spawn(async { axum::serve(listener, Router::new().route("/", echo)).await });
+    let one = |_| {
+        let client = Person::nobody(&url);
+        tokio::spawn(async move {
+            for _ in 0..EACH {
+                client.post("/", json!({ "event": "message", "content": "hello" })).await;
+            }
+        })
+    };
+    let all = async || {
+        futures::future::join_all((0..Busy::AT_ONCE).map(one)).await;
+    };
+    all().await;
+    rate(EACH * Busy::AT_ONCE, all).await
+}
+
+/// What sessions with components hold while nobody says anything.
+async fn density() {
+    title("Resident memory of sessions between events");
+    let echo = ("Rust", guests::ECHO.to_vec());
+    for (name, guest) in std::iter::once(echo).chain(others()) {
+        for (how, warm, count) in [("fresh", false, 1_000), ("kept", true, 200)] {
+            let change = |config: &mut Config| {
+                config.pool.instances = 1_024;
+                config.pool.warm_bytes = 64 << 30;
+                config.limits.warm_instances = 1_024;
+            };
+            let platform = Platform::configured(Engine::Sqlite, change).await;
+            let (bea, cleo) = (platform.builder("Bea").await, platform.person("Cleo").await);
+            let agent = bea.publish(name, guest.clone()).await;
+            let path = format!("/builder/agents/{agent}/components/1");
+            bea.patch(&path, json!({ "warm": warm })).await.ok();
+            // The first ones warm everything up.
+            let mut ended = talk(&cleo, &agent, 20).await;
+            let before = resident();
+            let sessions = talk(&cleo, &agent, count).await;
+            let after = resident();
+            ended.extend(sessions);
+            for session in &ended {
+                cleo.ends(session).await;
+                bea.receipts(&agent, session, 3).await;
+            }
+            let left = resident();
+            let each = (after - before) / f64::from(count);
+            let alive = platform.host.sandbox.instances();
+            row(
+                &format!("{name}, {how}, {count} sessions"),
+                &format!(
+                    "{each:8.1} KB each   {:5.0} MB in all, {:5.0} when they have ended ({alive} left)",
+                    after / 1e3,
+                    left / 1e3,
+                ),
+            );
+        }
+    }
+}
+
+/// Sessions in which one thing was said.
+async fn talk(cleo: &Person, agent: &str, count: u32) -> Vec<String> {
+    let mut sessions = Vec::new();
+    for _ in 0..count {
+        let (session, mut events) = cleo.starts(agent).await;
+        cleo.says(&session, "hello").await;
+        events.reply().await;
+        sessions.push(session);
+    }
+    sessions
+}

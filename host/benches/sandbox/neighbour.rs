@@ -1,0 +1,130 @@
+//! What a session feels of another agent's misbehaviour, with the attacker and
+//! without, in turns.
+
+use crate::{
+    figures::{micros, row, spread, title},
+    harness::{Engine, Person, Platform, guests},
+};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Sessions that attack at once.
+const ATTACKERS: usize = 16;
+
+/// How often each of them sends a message: what the platform lets a session send is
+/// 120 a minute.
+const PACE: Duration = Duration::from_millis(500);
+
+/// Messages of the neighbour in one turn, and turns with and without the attacker.
+const MESSAGES: usize = 400;
+const TURNS: usize = 4;
+
+/// A name, what the guest has, and what it does with every message.
+const ATTACKS: [(&str, &str, &str); 9] = [
+    ("an endless loop", "", "(loop $l (br $l))"),
+    (
+        "a memory bomb",
+        "",
+        "(loop $l (br_if $l (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+         (memory.fill (i32.const 8192) (i32.const 7)
+           (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 8192))) unreachable",
+    ),
+    (
+        "120 MiB filled again and again",
+        "",
+        "(drop (memory.grow (i32.const 1900)))
+         (loop $l (memory.fill (i32.const 8192) (i32.const 7) (i32.const 120000000)) (br $l))",
+    ),
+    (
+        "endless recursion",
+        "(func $deep (param i32) (result i32)
+           (i32.mul (i32.const 3) (call $deep (i32.add (local.get 0) (i32.const 1)))))",
+        "(drop (call $deep (i32.const 0)))",
+    ),
+    ("a trap after a reply", "", "(call $say (local.get $text) (local.get $textn)) unreachable"),
+    ("a flood of calls", "", "(loop $l (call $session_id (i32.const 64)) (br $l))"),
+    (
+        "a flood of log lines",
+        "",
+        "(loop $l (call $log (i32.const 2) (local.get $text) (local.get $textn)
+           (i32.const 64) (i32.const 0)) (br $l))",
+    ),
+    (
+        "a flood of replies",
+        "",
+        "(loop $l (call $say (local.get $text) (local.get $textn)) (br $l))",
+    ),
+    ("an hour's sleep", "", "(call $sleep (i64.const 3600000000000))"),
+];
+
+pub async fn all() {
+    title(&format!(
+        "A message to its reply, Sqlite: alone, and beside {ATTACKERS} sessions that attack, each every {PACE:?}"
+    ));
+    let wanted = std::env::var("AIYBIZ_BENCH_ATTACK").unwrap_or_default();
+    for (name, has, does) in ATTACKS.into_iter().filter(|(name, ..)| name.contains(&wanted)) {
+        beside(name, guests::guest(has, does, "")).await;
+    }
+}
+
+async fn beside(name: &str, attack: Vec<u8>) {
+    let platform = Platform::start(Engine::Sqlite).await;
+    let (bea, cleo) = (platform.builder("Bea").await, platform.person("Cleo").await);
+    let echo = bea.publish("Echo", guests::ECHO).await;
+    let agent = bea.publish("Attacker", attack).await;
+    let mut attackers = Vec::new();
+    for _ in 0..ATTACKERS {
+        let (session, events) = cleo.starts(&agent).await;
+        drop(events);
+        attackers.push(session);
+    }
+    conversation(&cleo, &echo).await;
+    let (mut alone, mut attacked) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        alone.extend(conversation(&cleo, &echo).await);
+        let mut attacking = JoinSet::new();
+        for session in &attackers {
+            attacking.spawn(attack_in(cleo.clone(), session.clone()));
+        }
+        tokio::time::sleep(PACE).await;
+        attacked.extend(conversation(&cleo, &echo).await);
+        attacking.shutdown().await;
+        // Until the last of them has ended, nobody is alone.
+        while platform.host.sandbox.standing_in_all().running > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let ((a50, a99), (b50, b99)) = (spread(&mut alone), spread(&mut attacked));
+    row(
+        name,
+        &format!(
+            "p50 {:5.0} → {:5.0} µs   p99 {:5.0} → {:5.0} µs   {:+.0} %",
+            micros(a50),
+            micros(b50),
+            micros(a99),
+            micros(b99),
+            (b99.as_secs_f64() / a99.as_secs_f64() - 1.0) * 100.0,
+        ),
+    );
+}
+
+async fn attack_in(cleo: Person, session: String) {
+    loop {
+        cleo.says(&session, "go").await;
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+async fn conversation(cleo: &Person, agent: &str) -> Vec<Duration> {
+    let (session, mut events) = cleo.starts(agent).await;
+    let mut all = Vec::with_capacity(MESSAGES);
+    for _ in 0..MESSAGES {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let begun = Instant::now();
+        cleo.says(&session, "hello").await;
+        events.reply().await;
+        all.push(begun.elapsed());
+    }
+    cleo.ends(&session).await;
+    all
+}
