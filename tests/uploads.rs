@@ -3,7 +3,7 @@
 
 use crate::{
     both_engines,
-    harness::{Engine, Person, Place, Platform, Value, guests, json, people, process},
+    harness::{Engine, Person, Platform, Value, guests, json, people, program},
 };
 use std::time::Duration;
 
@@ -152,30 +152,81 @@ fn an_upload_goes_to_ones_own_component_agents_only() {
     });
 }
 
+/// What `aiybiz inspect` says of a file: how it ended, on its standard output and on
+/// its standard error. It may leave nothing behind.
+fn inspected(bytes: &[u8]) -> (Option<i32>, Value, String) {
+    let place = tempfile::tempdir().expect("a folder");
+    let (here, temporary) = (place.path().join("here"), place.path().join("temporary"));
+    let file = place.path().join("agent.wasm");
+    std::fs::write(&file, bytes).expect("a file");
+    for folder in [&here, &temporary] {
+        std::fs::create_dir(folder).expect("a folder");
+    }
+    let mut inspect = std::process::Command::new(program());
+    inspect.arg("inspect").arg(&file).current_dir(&here).env("TMPDIR", &temporary);
+    let ran = inspect.env("RUST_LOG", "error").output().expect("it runs");
+    for folder in [&here, &temporary] {
+        assert_eq!(std::fs::read_dir(folder).expect("a folder").count(), 0, "{}", folder.display());
+    }
+    let said = serde_json::from_slice(&ran.stdout).expect("JSON");
+    (ran.status.code(), said, String::from_utf8_lossy(&ran.stderr).into_owned())
+}
+
 #[test]
 fn inspect_says_what_an_upload_would() {
     crate::harness::run(async {
-        let place = Place::new(Engine::Sqlite).await;
-        let inspect = |name: &str, bytes: &[u8]| {
-            let file = place.folder.path().join(name);
-            std::fs::write(&file, bytes).expect("a file");
-            let ran = process::command(&place).arg("inspect").arg(file).output().expect("it runs");
-            let said: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
-            (ran.status.code(), said, String::from_utf8_lossy(&ran.stderr).into_owned())
-        };
         let platform = Platform::start(Engine::Sqlite).await;
         let bea = platform.builder("Bea").await;
         let agent = bea.component_agent("Echo").await;
 
-        let (code, said, _) = inspect("echo.wasm", guests::ECHO);
+        let (code, said, complaint) = inspected(guests::ECHO);
         let uploaded = bea.upload(&agent, guests::ECHO).await.created();
-        assert_eq!(code, Some(0));
-        for field in ["world", "imports", "metadata", "warnings", "problems"] {
+        assert_eq!((code, complaint.as_str()), (Some(0), ""));
+        for field in
+            ["sha256", "sizeBytes", "state", "world", "imports", "metadata", "warnings", "problems"]
+        {
             assert_eq!(said[field], uploaded[field], "{field}");
         }
-        let (code, said, complaint) = inspect("letter.wasm", b"Dear Sirs");
+        assert_eq!(said["compile"]["codeBytes"], uploaded["compile"]["codeBytes"]);
+        for limit in [
+            "componentBytes",
+            "functions",
+            "functionBytes",
+            "functionLocals",
+            "functionKnots",
+            "modules",
+            "imports",
+            "memoryBytes",
+            "tableElements",
+            "compileMillis",
+            "compileMemoryBytes",
+            "codeBytes",
+        ] {
+            let left = said["headroom"][limit].as_u64();
+            assert!(left.is_some_and(|left| left <= 100), "{limit} of {said}");
+        }
+
+        let (code, said, complaint) = inspected(b"Dear Sirs");
         let refused = bea.upload(&agent, &b"Dear Sirs"[..]).await.problem(422, "component_refused");
         assert_eq!((code, &said["problems"]), (Some(1), &refused["errors"]));
+        assert_eq!((&said["state"], &said["compile"]), (&json!("refused"), &json!(null)));
         assert_eq!(complaint, "aiybiz: refused: body is not WebAssembly\n");
+        // Half of the knots a function may have; and a file that nobody would read.
+        let knots = "(block (br_if 0 (local.get 0)))".repeat(625);
+        let half = format!("(func (param i32) (local {}) {knots})", "i32 ".repeat(399));
+        assert_eq!(inspected(&guests::guest(&half, "", "")).1["headroom"]["functionKnots"], 50);
+        let (code, said, _) = inspected(&vec![0; (32 << 20) + 1]);
+        assert_eq!((code, &said["problems"][0]["pointer"]), (Some(1), &json!("componentBytes")));
     });
+}
+
+#[test]
+fn an_agent_that_takes_long_to_start_is_refused_soon() {
+    let spins = guests::guest("(func $spin (loop $l (br $l))) (start $spin)", "", "");
+    let begun = std::time::Instant::now();
+    let (code, said, complaint) = inspected(&spins);
+    assert_eq!((code, &said["state"]), (Some(1), &json!("refused")), "{said}");
+    assert!(complaint.contains("cannot be instantiated: the CPU budget is used up"), "{complaint}");
+    // One second of its own, not the thirty that an event may take.
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
 }

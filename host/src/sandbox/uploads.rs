@@ -152,3 +152,82 @@ impl Drop for Turn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use uuid::Uuid;
+
+    fn builder(n: u128) -> BuilderId {
+        BuilderId(Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn turns_go_round_the_builders() {
+        let uploads = Uploads::default();
+        let turn = |who: Option<u128>| {
+            let uploads = uploads.clone();
+            async move { (who, uploads.turn(who.map(builder)).await) }.boxed()
+        };
+        let first = turn(None).now_or_never().expect("nobody else is there");
+        // Three of one builder, then two of another, then three for sessions.
+        let who = [1, 1, 1, 2, 2, 0, 0, 0].map(|n| (n > 0).then_some(n));
+        let mut waiting: Vec<_> = who.into_iter().map(turn).collect();
+        let mut heard = Vec::new();
+        let mut held = Some(first.1);
+        while !waiting.is_empty() {
+            waiting = waiting
+                .into_iter()
+                .filter_map(|mut one| match (&mut one).now_or_never() {
+                    Some((who, turn)) => {
+                        heard.push(who.unwrap_or(0));
+                        held = Some(turn);
+                        None
+                    }
+                    None => Some(one),
+                })
+                .collect();
+            drop(held.take());
+        }
+        assert_eq!(heard, [0, 1, 0, 2, 0, 1, 2, 1]);
+        assert_eq!(uploads.lock().judging, 0);
+    }
+
+    #[test]
+    fn a_turn_is_not_lost_on_one_who_has_gone() {
+        let uploads = Uploads::default();
+        let held = uploads.turn(None).now_or_never().expect("nobody else is there");
+        let mut gone = [1, 2, 3].map(|n| uploads.turn(Some(builder(n))).boxed());
+        let mut waits = uploads.turn(Some(builder(4))).boxed();
+        for one in &mut gone {
+            assert!(one.now_or_never().is_none());
+        }
+        assert!((&mut waits).now_or_never().is_none());
+        let [early, late, last] = gone;
+        drop(early);
+        // The second is given the turn, and goes without looking.
+        drop(held);
+        drop((late, last));
+        assert!(waits.now_or_never().is_some());
+        assert_eq!(uploads.lock().judging, 0);
+    }
+
+    #[test]
+    fn places_are_bounded_for_one_and_in_all() {
+        let uploads = Uploads::default();
+        let mut places = Vec::new();
+        for n in 0..(IN_ALL / OF_A_BUILDER) as u128 {
+            places.extend((0..OF_A_BUILDER).map(|_| uploads.enter(builder(n)).expect("a place")));
+            let full = uploads.enter(builder(n)).map(drop).expect_err("twenty is all");
+            assert_eq!((full.kind, full.code), (Kind::TooMany(AGAIN), "too_many_uploads"));
+        }
+        let full = uploads.enter(builder(99)).map(drop).expect_err("two hundred are all");
+        assert_eq!((full.kind, full.code), (Kind::TooMany(AGAIN), "upload_queue_full"));
+        places.pop();
+        drop(uploads.enter(builder(99)).expect("one is free"));
+        drop(places);
+        let queue = uploads.lock();
+        assert_eq!((queue.taken, queue.places.len()), (0, 0));
+    }
+}
