@@ -81,7 +81,7 @@ impl Baseline {
         let mut files = Vec::new();
         list(&platform.host.config.data_dir, &mut files);
         // Every agent uploads a component, which stays.
-        files.retain(|file| !file.contains("/components/") || file.ends_with(".draft"));
+        files.retain(|file| !file.contains("/components/") || file.contains(".draft"));
         files.sort_unstable();
         Self {
             running: standing.running,

@@ -107,7 +107,7 @@ fn the_compiler_has_nothing_and_can_open_nothing() {
         fds.sort();
         assert_eq!(fds.len(), 3, "{fds:?}");
         assert!(fds[0].1.ends_with("/status"), "its own status: {fds:?}");
-        assert!(fds[1].1.ends_with(".draft") && fds[2].1.starts_with("pipe:"), "{fds:?}");
+        assert!(fds[1].1.contains(".draft") && fds[2].1.starts_with("pipe:"), "{fds:?}");
         // Neither a file nor a socket can be had without a number for it.
         let limit = |name: &str| worker.limit(name).1;
         assert_eq!(worker.limit("Max open files"), ("0".to_owned(), "0".to_owned()));
@@ -131,9 +131,9 @@ fn the_compiler_has_nothing_and_can_open_nothing() {
 fn without_a_number_there_is_no_file_and_no_socket() {
     let tries =
         "ulimit -n 3; exec 3</dev/null && echo file; exec 3<>/dev/tcp/127.0.0.1/9 && echo socket";
-    let tried = Command::new("bash").args(["-c", tries]).output().expect("bash");
-    let complaints = String::from_utf8_lossy(&tried.stderr);
-    assert_eq!(String::from_utf8_lossy(&tried.stdout), "", "{complaints}");
+    let outcome = Command::new("bash").args(["-c", tries]).output().expect("bash");
+    let complaints = String::from_utf8_lossy(&outcome.stderr);
+    assert_eq!(String::from_utf8_lossy(&outcome.stdout), "", "{complaints}");
     assert!(complaints.contains("Too many open files"), "{complaints}");
 }
 

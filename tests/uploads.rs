@@ -119,7 +119,7 @@ fn nobody_need_wait_for_the_compiler() {
 
         // One who hangs up gets his version all the same.
         let large = upload("", guests::LIBRARIAN).timeout(Duration::from_millis(40)).send().await;
-        assert!(large.as_ref().is_err_and(|error| error.is_timeout()), "{large:?}");
+        assert!(large.as_ref().is_err_and(reqwest::Error::is_timeout), "{large:?}");
         assert_eq!(concluded(&bea, &agent, 2).await, "ready");
     });
 }

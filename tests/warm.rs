@@ -2,6 +2,7 @@
 //! nobody may rely on, and that never shows anybody else's memory.
 
 use crate::harness::{Engine, Events, Person, Platform, guests, json, people::Id};
+use aiybiz_host::sandbox::Waiting;
 use std::time::Duration;
 
 /// Counts its events in a global, which is no storage. A message that begins with
@@ -66,7 +67,7 @@ crate::both_engines! {
         cleo.ends(&two).await;
         bea.receipts(&agent, &one, 6).await;
         bea.receipts(&agent, &two, 6).await;
-        assert_eq!(platform.host.sandbox.waiting(), Default::default());
+        assert_eq!(platform.host.sandbox.waiting(), Waiting::default());
     }
 
     async fn another_version_begins_anew_and_so_does_one_that_missed_something(engine: Engine) {
@@ -186,7 +187,7 @@ fn what_all_hold_together_is_bounded_and_none_at_all_is_a_policy() {
         let (session, mut events) = cleo.starts(&agent).await;
         assert_eq!(counts(&cleo, &session, &mut events, "a").await, "1");
         assert_eq!(counts(&cleo, &session, &mut events, "b").await, "1");
-        assert_eq!(platform.host.sandbox.waiting(), Default::default());
+        assert_eq!(platform.host.sandbox.waiting(), Waiting::default());
 
         let none = |limits: &mut aiybiz_host::sandbox::Limits| limits.warm_instances = 0;
         let platform = Platform::start_with(Engine::Sqlite, none).await;

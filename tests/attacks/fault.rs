@@ -29,13 +29,13 @@ impl Scope for Broken {
         fault()
     }
     fn delta(&self, _: EventId, _: u64, _: &str) {
-        fault()
+        fault::<()>();
     }
     async fn abandoned(&self, _: EventId) -> Answer<()> {
         fault()
     }
     fn typing(&self) {
-        fault()
+        fault::<()>();
     }
     async fn history(&self, _: i64, _: u32) -> Answer<(Vec<Message>, Option<i64>)> {
         fault()
@@ -78,7 +78,7 @@ fn a_panic_of_the_host_is_not_the_agents_fault() {
         for _ in 0..20 {
             let receipt = echo.handle_in(Arc::new(Broken), None).await;
             assert_eq!(receipt.outcome, Outcome::HostError, "{}", receipt.explanation);
-            assert_eq!(receipt.explanation, "the platform failed; this is not the agent's fault");
+            assert!(receipt.explanation.contains("not the agent"), "{}", receipt.explanation);
             assert_eq!(echo.handle().await.outcome, Outcome::Ok);
         }
         baseline.is_reached(&platform, "faults").await;
