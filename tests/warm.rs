@@ -165,6 +165,7 @@ fn no_more_are_kept_than_may_be() {
             let (session, mut events) = cleo.starts(&other).await;
             assert_eq!(counts(&cleo, &session, &mut events, "a").await, "1");
             assert_eq!(counts(&cleo, &session, &mut events, "b").await, "2");
+            bea.receipts(&other, &session, 3).await;
             assert!(waiting() <= 2, "{}", waiting());
         }
 
