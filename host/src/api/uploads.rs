@@ -7,16 +7,19 @@ use super::{
     input::Params,
 };
 use crate::{
-    catalog::components::{self, Report, Version},
+    catalog::{
+        Template,
+        components::{self, Report, Version},
+    },
     error::{Error, Kind, Problem, Result},
     host::Host,
-    id::AgentId,
+    id::{AgentId, BuilderId},
     objects::Objects,
     sandbox::{Admission, Limits, Place, Upload},
 };
 use axum::{
     Json,
-    body::HttpBody,
+    body::{BodyDataStream, HttpBody},
     extract::{Path, Request, State},
     http::{StatusCode, header},
 };
@@ -25,6 +28,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{io::Read, sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
 
 /// How long an upload's answer waits for the compiler (contract §12.12).
 const WAIT: Duration = Duration::from_secs(30);
@@ -40,6 +44,10 @@ const SEEN: Duration = Duration::from_secs(10);
 /// Read at a time when an upload is put into the object store.
 const PIECE_BYTES: u64 = 1 << 20;
 
+/// What is read, and for how long, of an upload that is refused already.
+const HEARD_BYTES: u64 = 64 << 20;
+const HEARD: Duration = Duration::from_secs(10);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Waiting {
@@ -53,42 +61,27 @@ pub(super) async fn upload(
     Params(waiting): Params<Waiting>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>)> {
-    let (template, limits) = {
-        let mut tx = host.db.read().await?;
-        let template = component_agent(&mut tx, &id, owner).await?;
-        let limits = host.policy.of(&mut tx, template.id).await?;
-        (template, limits)
-    };
-    let wait = match waiting.wait.as_deref() {
-        Some("0") => Duration::ZERO,
-        None | Some("1") => WAIT,
-        Some(_) => return Err(Error::field("wait", "must be 0 or 1")),
-    };
-    let place = host.sandbox.enter(owner)?;
-    let upload = receive(&host, &limits, request).await?;
-    let mut tx = host.db.write().await?;
-    let (size, now) = (upload.size as i64, host.clock.now());
-    let begun =
-        components::begin(&mut tx, template.id, &upload.sha256, size, host.node.0, now).await?;
-    let queued = components::find(&mut tx, template.id, begun).await?;
-    tx.commit().await?;
-    // In a task of its own: a builder who hangs up does not stop it.
-    let name = (template.id, begun);
-    let admitting = host.tasks.spawn(admit(host.clone(), place, upload, limits, name));
+    let mut arriving = Arriving::new(request);
+    let begun = begin(&host, owner, &id, waiting, &mut arriving).await;
+    if begun.is_err() {
+        arriving.hear_out().await;
+    }
+    let Begun { template, queued, wait, admitting } = begun?;
+    let number = queued.version;
     let version = if wait.is_zero() {
-        queued.ok_or(Error::not_found("version"))?
+        queued
     } else {
         match tokio::time::timeout(wait, admitting).await {
             Ok(admitted) => admitted.map_err(Error::internal)??,
             Err(_) => {
                 let mut tx = host.db.read().await?;
-                let found = components::find(&mut tx, template.id, begun).await?;
+                let found = components::find(&mut tx, template.id, number).await?;
                 found.ok_or(Error::not_found("version"))?
             }
         }
     };
     if version.state == "refused" {
-        let detail = format!("version {begun} was refused: {}", first(&version.report.problems));
+        let detail = format!("version {number} was refused: {}", first(&version.report.problems));
         let mut error = Error::new(Kind::Refused, "component_refused", detail);
         error.problems = version.report.problems;
         return Err(error);
@@ -101,37 +94,106 @@ fn first(problems: &[Problem]) -> String {
     first.unwrap_or_default()
 }
 
-/// Takes the body to the disk.
-async fn receive(host: &Host, limits: &Limits, request: Request) -> Result<Upload> {
-    let kind = caller::text(request.headers(), header::CONTENT_TYPE.as_str()).unwrap_or_default();
-    if kind != "application/wasm" && kind != "application/octet-stream" {
-        let detail = "send the component itself as Content-Type: application/wasm";
-        return Err(Error::new(Kind::Unsupported, "not_wasm", detail));
-    }
-    let most = limits.component_bytes;
-    let too_large = || {
-        let detail = format!("the upload is larger than componentBytes ({most})");
-        Error::new(Kind::TooLarge, "component_too_large", detail)
+/// A version that waits for its turn, and the task that has it looked at.
+struct Begun {
+    template: Template,
+    queued: Version,
+    wait: Duration,
+    admitting: JoinHandle<Result<Version>>,
+}
+
+async fn begin(
+    host: &Host,
+    owner: BuilderId,
+    id: &str,
+    waiting: Waiting,
+    arriving: &mut Arriving,
+) -> Result<Begun> {
+    let (template, limits) = {
+        let mut tx = host.db.read().await?;
+        let template = component_agent(&mut tx, id, owner).await?;
+        let limits = host.policy.of(&mut tx, template.id).await?;
+        (template, limits)
     };
-    let incomplete = |detail: &str| Error::new(Kind::Invalid, "body_incomplete", detail);
-    if request.body().size_hint().lower() > most {
-        return Err(too_large());
+    let wait = match waiting.wait.as_deref() {
+        Some("0") => Duration::ZERO,
+        None | Some("1") => WAIT,
+        Some(_) => return Err(Error::field("wait", "must be 0 or 1")),
+    };
+    let place = host.sandbox.enter(owner)?;
+    let upload = arriving.receive(host, limits.component_bytes).await?;
+    let mut tx = host.db.write().await?;
+    let (size, now) = (upload.size as i64, host.clock.now());
+    let number =
+        components::begin(&mut tx, template.id, &upload.sha256, size, host.node.0, now).await?;
+    let queued = components::find(&mut tx, template.id, number).await?;
+    let queued = queued.ok_or(Error::not_found("version"))?;
+    tx.commit().await?;
+    // In a task of its own: a builder who hangs up does not stop it.
+    let name = (template.id, number);
+    let admitting = host.tasks.spawn(admit(host.clone(), place, upload, limits, name));
+    Ok(Begun { template, queued, wait, admitting })
+}
+
+/// The body, of which some may be left.
+struct Arriving {
+    kind: String,
+    announced: u64,
+    body: BodyDataStream,
+}
+
+impl Arriving {
+    fn new(request: Request) -> Self {
+        let kind = caller::text(request.headers(), header::CONTENT_TYPE.as_str());
+        let kind = kind.unwrap_or_default().to_owned();
+        let announced = request.body().size_hint().lower();
+        Self { kind, announced, body: request.into_body().into_data_stream() }
     }
-    let mut spool = host.sandbox.spool()?;
-    let mut body = request.into_body().into_data_stream();
-    let arriving = async {
-        while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|_| incomplete("the upload broke off"))?;
-            if spool.size() + piece.len() as u64 > most {
-                return Err(too_large());
-            }
-            spool.write(&piece).await?;
+
+    /// Takes it to the disk.
+    async fn receive(&mut self, host: &Host, most: u64) -> Result<Upload> {
+        if self.kind != "application/wasm" && self.kind != "application/octet-stream" {
+            let detail = "send the component itself as Content-Type: application/wasm";
+            return Err(Error::new(Kind::Unsupported, "not_wasm", detail));
         }
-        spool.finish().await
-    };
-    let arrived = tokio::time::timeout(ARRIVAL, arriving).await;
-    arrived
-        .map_err(|_| incomplete(&format!("the upload took longer than {ARRIVAL:?} to arrive")))?
+        let too_large = || {
+            let detail = format!("the upload is larger than componentBytes ({most})");
+            Error::new(Kind::TooLarge, "component_too_large", detail)
+        };
+        let incomplete = |detail: &str| Error::new(Kind::Invalid, "body_incomplete", detail);
+        if self.announced > most {
+            return Err(too_large());
+        }
+        let mut spool = host.sandbox.spool()?;
+        let arriving = async {
+            while let Some(piece) = self.body.next().await {
+                let piece = piece.map_err(|_| incomplete("the upload broke off"))?;
+                if spool.size() + piece.len() as u64 > most {
+                    return Err(too_large());
+                }
+                spool.write(&piece).await?;
+            }
+            spool.finish().await
+        };
+        let arrived = tokio::time::timeout(ARRIVAL, arriving).await;
+        arrived.map_err(|_| incomplete(&format!("the upload took longer than {ARRIVAL:?}")))?
+    }
+
+    /// Reads on without keeping it. One who is still sending would find his connection
+    /// closed, and never read why.
+    async fn hear_out(&mut self) {
+        let mut left = HEARD_BYTES;
+        let hearing = async {
+            while let Some(Ok(piece)) = self.body.next().await {
+                left = left.saturating_sub(piece.len() as u64);
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Whoever takes longer may as well be cut off.
+        let _ = tokio::time::timeout(HEARD, hearing).await;
+    }
 }
 
 /// Has the upload looked at, and writes down what came of it.
