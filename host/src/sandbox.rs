@@ -31,6 +31,7 @@ mod shape;
 mod signatures;
 mod site;
 mod spool;
+mod stage;
 mod stdio;
 mod threads;
 mod turnstile;
@@ -68,15 +69,13 @@ use crate::{
     timestamp::Timestamp,
 };
 use artifact::Artifacts;
-use futures::FutureExt;
 use guest::Guest;
 use ready::Shelf;
-use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Instant};
-use threads::{Known, Threads, seat};
+use stage::Stage;
+use std::{future::Future, path::PathBuf, sync::Arc};
+use threads::Threads;
 use tokio::{runtime::Handle, sync::Semaphore};
-use turnstile::Turnstile;
 use uploads::Uploads;
-use warm::{Kept, Warm};
 use wasmtime::{Engine, component::Linker};
 use world::Agent;
 
@@ -100,11 +99,7 @@ pub struct Sandbox {
     shelf: Shelf,
     uploads: Uploads,
     trials: Semaphore,
-    turnstile: Turnstile,
-    threads: Arc<Threads>,
-    warm: Arc<Warm>,
-    /// Slots for instances, of all seats together.
-    slots: u64,
+    stage: Arc<Stage>,
 }
 
 impl Sandbox {
@@ -113,20 +108,17 @@ impl Sandbox {
     pub fn open(config: Config) -> Result<Self> {
         let seats = config.threads.max(1);
         let each = config.pool.instances.div_ceil(seats as u64);
-        let engines = engine::serving(&config.pool, seats, each).map_err(internal)?;
+        let engines = Arc::new(engine::serving(&config.pool, seats, each).map_err(internal)?);
         let each = usize::try_from(each).unwrap_or(usize::MAX);
         let threads = Threads::start(seats, each, &Handle::current())?;
         let linkers = engines.iter().map(linker).collect::<wasmtime::Result<Vec<_>>>();
         let artifacts = Artifacts::open(config.folder, config.key, config.artifact_bytes)?;
         Ok(Self {
+            stage: Arc::new(Stage::new(Arc::clone(&engines), threads, &config.pool)),
             shelf: Shelf::new(engines, linkers.map_err(internal)?, artifacts),
             worker: config.worker,
             uploads: Uploads::default(),
             trials: Semaphore::new(engine::TRIALS as usize),
-            turnstile: Turnstile::default(),
-            threads: Arc::new(threads),
-            warm: Arc::new(Warm::new(config.pool.warm_bytes)),
-            slots: config.pool.instances,
             limits: Arc::new(config.limits),
         })
     }
@@ -143,80 +135,38 @@ impl Sandbox {
         component: Arc<Component>,
         job: Job,
     ) -> Result<Receipt, Full> {
-        let queued = Instant::now();
-        let place = self.turnstile.enter(agent, &job.limits).await?;
-        let waited = queued.elapsed();
-        let (limits, facts) = (Arc::clone(&job.limits), job.facts.clone());
-        let sha256 = component.sha256.clone();
-        let kept = self.kept(&job, &sha256);
-        let (instance, slot) = kept.map(|kept| (kept.instance, kept.slot)).unzip();
-        let known = slot.map_or_else(Arc::default, Known::at);
-        let (engines, own) = (Arc::clone(&self.shelf.engines), Arc::clone(&known));
-        let (warm, threads) = (Arc::clone(&self.warm), Arc::clone(&self.threads));
-        let event = self.threads.spawn(&known, async move {
-            let _place = place;
-            let instance =
-                instance.and_then(|kept: run::Instance| kept.renewed(&job, Arc::clone(&own)));
-            let fresh = || run::Instance::fresh(&engines[seat()], &job, Arc::clone(&own));
-            let instance = instance.unwrap_or_else(fresh);
-            let (keep, most) = (job.keep, job.limits.warm_instances);
-            let pre = &component.pres[seat()];
-            let (receipt, instance) = run::run(instance, pre, &component.sha256, job).await;
-            if let (Some(keep), Some(instance), Some(slot)) = (keep, instance, own.take_slot()) {
-                let (sha256, bytes) = (component.sha256.clone(), instance.bytes());
-                let Keep { session, seq, now: since, .. } = keep;
-                let kept = Kept { instance, slot, agent, sha256, bytes, seq, since };
-                for gone in warm.put(session, kept, most) {
-                    threads.let_go(gone);
-                }
-            }
-            receipt
-        });
-        let mut receipt = match AssertUnwindSafe(event).catch_unwind().await {
-            Ok(receipt) => receipt,
-            Err(_) => run::lost(limits, facts, &sha256),
-        };
-        receipt.queue_micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        Ok(receipt)
+        self.stage.handle(agent, component, job).await
     }
 
-    /// The session's kept instance, if it is good for this event. Where there would
-    /// be no slot for a fresh one, the one that has waited longest goes.
-    fn kept(&self, job: &Job, sha256: &str) -> Option<Kept> {
-        let kept = job.keep.as_ref().map_or(Ok(None), |keep| self.warm.take(keep, sha256));
-        let found = kept.unwrap_or_else(|misfit| {
-            self.threads.let_go(misfit);
-            None
-        });
-        if found.is_none() && self.turnstile.running() + self.warm.count() > self.slots {
-            self.threads.let_go(self.warm.give_way());
-        }
-        found
+    /// Drives something on the guests' threads, so that its events need not be handed
+    /// over to them.
+    pub fn drive(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.stage.threads.spawn(&Arc::default(), work).detach();
     }
 
     /// Lets go of instances that nobody has used for long.
     pub fn tidy(&self, now: Timestamp) {
-        self.threads.let_go(self.warm.idle(now));
+        self.stage.threads.let_go(self.stage.warm.idle(now));
     }
 
     /// Instances that are kept between events.
     pub fn waiting(&self) -> Waiting {
-        self.warm.waiting()
+        self.stage.warm.waiting()
     }
 
     /// Instances that live, kept ones included.
     pub fn instances(&self) -> usize {
-        self.threads.instances()
+        self.stage.threads.instances()
     }
 
     /// How the events of each agent that has any stand in this process.
     pub fn standings(&self) -> Vec<(AgentId, Standing)> {
-        self.turnstile.standings()
+        self.stage.turnstile.standings()
     }
 
     /// How all events stand in this process.
     pub fn standing_in_all(&self) -> Standing {
-        self.turnstile.in_all()
+        self.stage.turnstile.in_all()
     }
 }
 

@@ -82,11 +82,15 @@ impl Busy {
     async fn run(&self, events: u64, warm: bool) {
         let session = |_| {
             let (agent, session) = (self.agent.clone(), self.platform.clock.id());
-            tokio::spawn(async move {
+            let (done, over) = tokio::sync::oneshot::channel();
+            // As the lanes of component agents are driven.
+            self.agent.sandbox.drive(async move {
                 for seq in 0..events / Self::AT_ONCE {
                     event(&agent, warm.then_some((session, seq as i64))).await;
                 }
-            })
+                let _ = done.send(());
+            });
+            over
         };
         futures::future::join_all((0..Self::AT_ONCE).map(session)).await;
         self.agent.sandbox.tidy(self.platform.clock.now());

@@ -136,9 +136,9 @@ impl Sandbox {
         let component = component.ok_or("it does not load")?;
         let _turn = self.trials.acquire().await;
         let (engines, job) = (Arc::clone(&self.shelf.engines), trial(limits));
-        let known = Known::slow();
+        let known = Known::patient();
         let own = Arc::clone(&known);
-        let trial = self.threads.spawn(&known, async move {
+        let trial = self.stage.threads.spawn(&known, async move {
             run::instantiate(&engines[seat()], &component.pres[seat()], job, own).await
         });
         let tried = AssertUnwindSafe(trial).catch_unwind().await;

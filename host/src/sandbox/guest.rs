@@ -7,7 +7,7 @@ use super::{
     receipt::{LogEntry, Used},
     scope::{Answer, Denied, Nothing, Scope, State},
     stdio::Printed,
-    threads::Known,
+    threads::{self, Known},
 };
 use crate::{id::EventId, timestamp::Timestamp};
 use std::{
@@ -193,13 +193,25 @@ impl Guest {
     }
 }
 
-/// Waits for the host's answer to one call, but not for ever.
+/// Waits for the host's answer to one call, but not for ever. The host works for a
+/// slow guest as for any other.
 pub(super) async fn within<T>(
     limit: Duration,
     name: &'static str,
     answer: impl Future<Output = Answer<T>>,
 ) -> Result<Answer<T>, Stop> {
-    match tokio::time::timeout(limit, answer).await {
+    let known = threads::current();
+    if let Some(known) = &known {
+        known.host(true);
+    }
+    let answer = tokio::time::timeout(limit, answer).await;
+    if let Some(known) = known {
+        known.host(false);
+        if known.is_slow() {
+            threads::yield_once().await;
+        }
+    }
+    match answer {
         Ok(Err(Denied::Superseded)) => Err(Stop::Superseded),
         Ok(answer) => Ok(answer),
         Err(_) => Err(Stop::HostCall(name)),

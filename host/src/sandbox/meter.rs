@@ -27,6 +27,12 @@ pub(super) struct Meter {
 }
 
 impl Meter {
+    /// Begins anew, in the middle of a turn.
+    pub(super) fn reset(&self) {
+        self.spent.store(0, Ordering::Relaxed);
+        self.began.store(thread_clock(), Ordering::Relaxed);
+    }
+
     /// Without the present turn.
     pub(super) fn spent(&self) -> Duration {
         Duration::from_nanos(self.spent.load(Ordering::Relaxed))
@@ -49,9 +55,10 @@ impl<F: Future> Future for Metered<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let began = thread_clock();
-        self.known.meter.began.store(began, Ordering::Relaxed);
+        self.known.meter.began.store(thread_clock(), Ordering::Relaxed);
         let polled = self.work.as_mut().poll(cx);
+        // Not when this turn began but when what is counted did.
+        let began = self.known.meter.began.load(Ordering::Relaxed);
         let took = thread_clock().saturating_sub(began);
         self.known.meter.spent.fetch_add(took, Ordering::Relaxed);
         polled

@@ -32,12 +32,12 @@ pub(super) struct Shelf {
 
 impl Shelf {
     pub(super) fn new(
-        engines: Vec<Engine>,
+        engines: Arc<Vec<Engine>>,
         linkers: Vec<Linker<Guest>>,
         artifacts: Artifacts,
     ) -> Self {
         Self {
-            engines: Arc::new(engines),
+            engines,
             linkers: Arc::new(linkers),
             artifacts: Arc::new(artifacts),
             components: DashMap::new(),

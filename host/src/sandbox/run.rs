@@ -159,6 +159,7 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     store.epoch_deadline_callback(|mut store| {
         let guest = store.data_mut();
         guest.hear()?;
+        guest.known.tick();
         if guest.known.meter.so_far() > Duration::from_millis(guest.limits.cpu_millis) {
             return Err(Stop::Cpu.into());
         }

@@ -4,14 +4,21 @@
 //! on a slow one, where whoever has used least so far is next: an event that needs
 //! a moment more is done soon, however many endless loops there are, and the
 //! operating system lets everything else in this process go before slow threads.
-//! So a guest that computes for ever delays others by a slice, once.
+//! So a guest that computes for ever delays others by a slice, once. What the host
+//! does for a slow guest it does on a fast thread all the same: others wait for the
+//! locks it holds.
 //!
 //! Each fast thread has a seat with an engine of its own and so many slots for
 //! instances; an instance that was made there is entered from there, until it
-//! becomes slow. What is new begins on any fast thread that has a slot.
+//! becomes slow.
 
-use super::meter::{Meter, Metered};
+mod known;
+
+pub(super) use known::{Known, current, yield_once};
+
+use super::meter::Metered;
 use async_task::{Builder, Runnable, Task};
+use known::CURRENT;
 use std::{
     cell::Cell,
     cmp::Reverse,
@@ -24,11 +31,11 @@ use std::{
     thread::Thread,
     time::Duration,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Notify};
 
 /// What an event may use on a fast thread: dozens of times what a small guest
 /// needs, and little enough for a neighbour to wait.
-pub(super) const SLICE: Duration = Duration::from_millis(1);
+const SLICE: Duration = Duration::from_millis(1);
 
 /// How much lower slow threads stand than others: whoever wakes up goes before them,
 /// and where every core is busy they still get a tenth of what the others get.
@@ -45,40 +52,9 @@ pub(super) fn seat() -> usize {
 
 pub(super) struct Threads(Arc<Shared>);
 
-/// A piece of work as the threads know it.
-#[derive(Default)]
-pub(super) struct Known {
-    pub(super) meter: Meter,
-    /// Where its instance lives; none before its first turn, or when it is slow from
-    /// the start and lives beside the slots.
-    slot: Mutex<Option<Slot>>,
-    slow: bool,
-}
-
-impl Known {
-    /// Something that nobody waits for.
-    pub(super) fn slow() -> Arc<Self> {
-        Arc::new(Self { slow: true, ..Self::default() })
-    }
-
-    /// Goes on where its instance is.
-    pub(super) fn at(slot: Slot) -> Arc<Self> {
-        Arc::new(Self { slot: Mutex::new(Some(slot)), ..Self::default() })
-    }
-
-    /// The slot, for an instance that outlives the work.
-    pub(super) fn take_slot(&self) -> Option<Slot> {
-        lock(&self.slot).take()
-    }
-
-    fn seat(&self) -> Option<usize> {
-        lock(&self.slot).as_ref().map(|slot| slot.seat)
-    }
-}
-
 /// Room for one instance in the engine of a seat; given back when dropped.
 pub(super) struct Slot {
-    seat: usize,
+    pub(super) seat: usize,
     shared: Arc<Shared>,
 }
 
@@ -88,8 +64,9 @@ struct Shared {
     stopping: AtomicBool,
     /// Slots of each seat.
     slots: usize,
-    /// What may begin on any fast thread.
-    new: Mutex<VecDeque<Turn>>,
+    freed: Notify,
+    /// What may go on on any fast thread.
+    anywhere: Mutex<VecDeque<Turn>>,
     seats: Vec<Seat>,
     slow: Mutex<BinaryHeap<Patient>>,
     slow_due: Condvar,
@@ -119,7 +96,8 @@ impl Threads {
         let shared = Arc::new(Shared {
             stopping: AtomicBool::new(false),
             slots,
-            new: Mutex::default(),
+            freed: Notify::new(),
+            anywhere: Mutex::default(),
             seats: (0..count).map(|_| seat()).collect(),
             slow: Mutex::default(),
             slow_due: Condvar::new(),
@@ -155,6 +133,16 @@ impl Threads {
         task
     }
 
+    /// Room for an instance, on this thread's seat if it has any.
+    pub(super) async fn slot(&self) -> Slot {
+        loop {
+            if let Some(slot) = self.0.take_slot() {
+                return slot;
+            }
+            self.0.freed.notified().await;
+        }
+    }
+
     /// Slots that are taken.
     pub(super) fn instances(&self) -> usize {
         self.0.seats.iter().map(|seat| seat.taken.load(Ordering::SeqCst)).sum()
@@ -162,7 +150,7 @@ impl Threads {
 
     /// Lets go of something on a thread where that may take its time.
     pub(super) fn let_go(&self, what: impl Send + 'static) {
-        self.spawn(&Known::slow(), async move { drop(what) }).detach();
+        self.spawn(&Known::patient(), async move { drop(what) }).detach();
     }
 }
 
@@ -180,65 +168,57 @@ impl Drop for Threads {
 impl Shared {
     fn schedule(&self, turn: Turn) {
         let known = turn.metadata();
-        let spent = known.meter.spent();
-        if known.slow || spent >= SLICE {
+        if known.is_slow() {
             let number = self.turns.fetch_add(1, Ordering::Relaxed);
-            lock(&self.slow).push(Patient(Reverse((spent, number)), turn));
+            let order = Reverse((known.meter.spent(), number));
+            lock(&self.slow).push(Patient(order, turn));
             self.slow_due.notify_one();
             return;
         }
-        match known.seat() {
+        match known.seat().and_then(|seat| self.seats.get(seat)) {
             Some(seat) => {
-                lock(&self.seats[seat].queue).push_back(turn);
-                self.seats[seat].wake();
+                lock(&seat.queue).push_back(turn);
+                seat.wake();
             }
             None => {
-                lock(&self.new).push_back(turn);
-                self.wake_anyone();
+                lock(&self.anywhere).push_back(turn);
+                // Whoever is free; if nobody is, the next to become free looks here.
+                let _ = self.seats.iter().any(Seat::wake);
             }
         }
     }
 
-    /// Somebody who is free and has a slot; if nobody is, the next to become free
-    /// looks for what is new.
-    fn wake_anyone(&self) {
-        let _ = self.seats.iter().any(|seat| self.has_slot(seat) && seat.wake());
+    fn take_slot(self: &Arc<Self>) -> Option<Slot> {
+        let all = std::iter::once(seat()).chain(0..self.seats.len());
+        let free = |taken| (taken < self.slots).then_some(taken + 1);
+        let mut all = all.filter(|seat| {
+            let taken = &self.seats[*seat].taken;
+            taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, free).is_ok()
+        });
+        all.next().map(|seat| Slot { seat, shared: Arc::clone(self) })
     }
 
-    fn has_slot(&self, seat: &Seat) -> bool {
-        seat.taken.load(Ordering::SeqCst) < self.slots
-    }
-
-    fn run_fast(self: &Arc<Self>, number: usize) {
+    fn run_fast(&self, number: usize) {
         let seat = &self.seats[number];
         let _ = seat.thread.set(std::thread::current());
         while !self.stopping.load(Ordering::SeqCst) {
-            if let Some(turn) = self.next(number) {
+            if let Some(turn) = self.next(seat) {
                 run(turn);
                 continue;
             }
             seat.idle.store(true, Ordering::SeqCst);
             // Whoever came before the flag was up did not wake this thread.
-            let begin = self.has_slot(seat) && !lock(&self.new).is_empty();
-            if lock(&seat.queue).is_empty() && !begin {
+            if lock(&seat.queue).is_empty() && lock(&self.anywhere).is_empty() {
                 std::thread::park();
             }
             seat.idle.store(false, Ordering::SeqCst);
         }
     }
 
-    /// What was begun here goes before what is new, which is given a slot.
-    fn next(self: &Arc<Self>, number: usize) -> Option<Turn> {
-        let seat = &self.seats[number];
+    /// What was begun here goes before what may go on anywhere.
+    fn next(&self, seat: &Seat) -> Option<Turn> {
         let begun = lock(&seat.queue).pop_front();
-        if begun.is_some() || !self.has_slot(seat) {
-            return begun;
-        }
-        let turn = lock(&self.new).pop_front()?;
-        seat.taken.fetch_add(1, Ordering::SeqCst);
-        let slot = Slot { seat: number, shared: Arc::clone(self) };
-        *lock(&turn.metadata().slot) = Some(slot);
-        Some(turn)
+        begun.or_else(|| lock(&self.anywhere).pop_front())
     }
 
     fn run_slow(&self) {
@@ -264,17 +244,17 @@ impl Shared {
 
 /// A panic of the work is caught by its task; one of a waker ends here.
 fn run(turn: Turn) {
+    CURRENT.set(Some(Arc::clone(turn.metadata())));
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turn.run())).is_err() {
         tracing::error!("a guest's thread caught a panic");
     }
+    CURRENT.set(None);
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.shared.seats[self.seat].taken.fetch_sub(1, Ordering::SeqCst);
-        if !lock(&self.shared.new).is_empty() {
-            self.shared.seats[self.seat].wake();
-        }
+        self.shared.freed.notify_one();
     }
 }
 

@@ -21,16 +21,15 @@ use crate::{
     },
 };
 use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Drives the lane in a task of its own. `first` is what the claim was made for,
 /// when the claimer knows it.
 pub fn drive(host: &Host, session: SessionId, claim: ClaimId, first: Option<Due>) {
     let driver = Driver { host: host.clone(), session, claim };
     host.lanes.spawn(async move {
-        if let Err(error) = driver.run(first).await {
-            // The claim runs out and somebody else goes on.
-            tracing::error!(%error, session = %driver.session, "a lane stopped");
-        }
+        let begun = driver.begin(first).await;
+        driver.said(begun);
     });
 }
 
@@ -40,6 +39,7 @@ enum Next {
     Stop,
 }
 
+#[derive(Clone)]
 struct Driver {
     host: Host,
     session: SessionId,
@@ -47,16 +47,38 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(&self, first: Option<Due>) -> Result<()> {
-        let mut due = match first {
+    /// Finds out whom the lane leads to. Components are driven on the threads that
+    /// they run on: then their events need not be handed over.
+    async fn begin(&self, first: Option<Due>) -> Result<()> {
+        let due = match first {
             Some(due) => due,
             None => match self.next().await? {
                 Some(due) => due,
                 None => return Ok(()),
             },
         };
+        let target = self.target().await?;
+        if target.delivery != "component" {
+            return self.run(target, due).await;
+        }
+        let driver = self.clone();
+        let driven = async move {
+            let run = driver.run(target, due).await;
+            driver.said(run);
+        };
+        self.host.sandbox.drive(self.host.lanes.track_future(driven));
+        Ok(())
+    }
+
+    fn said(&self, run: Result<()>) {
+        if let Err(error) = run {
+            // The claim runs out and somebody else goes on.
+            tracing::error!(%error, session = %self.session, "a lane stopped");
+        }
+    }
+
+    async fn run(&self, mut target: Target, mut due: Due) -> Result<()> {
         loop {
-            let target = self.target().await?;
             let obsolete = target.status == "completed" && due.entry.kind != "session_ended";
             let next = if obsolete {
                 self.finish(&due, Ending::Cancelled).await?
@@ -74,6 +96,7 @@ impl Driver {
                 Next::Deliver(next) => due = *next,
                 Next::Stop => return Ok(()),
             }
+            target = self.target().await?;
         }
     }
 
@@ -82,10 +105,20 @@ impl Driver {
         lane::target(&mut tx, self.session).await
     }
 
-    /// Renews the claim for as long as it is polled; returns when it was lost.
+    /// Renews the claim for as long as it is polled; returns when it was lost. Writing
+    /// is left to the runtime's threads: a guest that computes must not have the
+    /// database wait for it.
     async fn keep(&self) {
+        tokio::time::sleep(RENEW).await;
+        let driver = self.clone();
+        let lost = AbortOnDropHandle::new(tokio::spawn(async move { driver.renew().await }));
+        if let Err(error) = lost.await {
+            tracing::error!(%error, "a claim is not renewed any more");
+        }
+    }
+
+    async fn renew(&self) {
         loop {
-            tokio::time::sleep(RENEW).await;
             let renewed = async {
                 let mut tx = self.host.db.write().await?;
                 let kept = lane::renew(&mut tx, self.session, self.lease()).await?;
@@ -97,6 +130,7 @@ impl Driver {
                 Ok(false) => return,
                 Err(error) => tracing::error!(%error, "a claim could not be renewed"),
             }
+            tokio::time::sleep(RENEW).await;
         }
     }
 
