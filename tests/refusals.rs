@@ -263,3 +263,28 @@ fn too_much_and_of_the_wrong_kind() {
         assert_eq!(bea.get(&path).await.ok()["data"], json!([]));
     });
 }
+
+/// Found by the fuzz target `upload`: the tool that wraps a module went round such
+/// packages until its stack overflowed.
+#[test]
+fn packages_that_need_each_other_are_refused() {
+    crate::harness::run(async {
+        let platform = Platform::start(Engine::Sqlite).await;
+        let bea = platform.builder("Bea").await;
+        let agent = bea.component_agent("Round").await;
+        let one =
+            "package a:x; interface i { use b:y/j.{t}; f: func() -> t; } world one { import i; }
+            package b:y { interface j { record t { n: u8 } } }";
+        let other =
+            "package b:y; interface k { use a:x/l.{t}; f: func() -> t; } world other { import k; }
+            package a:x { interface l { record t { n: u8 } } }";
+        // Each description alone is fine; a module may carry several.
+        let module = guests::describe(guests::with_world("(module)", one, "one"), other, "other");
+        let problem = bea.upload(&agent, module).await.problem(422, "component_refused");
+        let detail = problem["errors"][0]["detail"].as_str().expect("a text");
+        assert!(
+            detail.contains("describes a package a:x that in the end needs itself"),
+            "{detail}"
+        );
+    });
+}

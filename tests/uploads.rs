@@ -229,4 +229,13 @@ fn an_agent_that_takes_long_to_start_is_refused_soon() {
     assert!(complaint.contains("cannot be instantiated: the CPU budget is used up"), "{complaint}");
     // One second of its own, not the thirty that an event may take.
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    // Its machine code is not kept for it.
+    crate::harness::run(async {
+        let platform = Platform::start(Engine::Sqlite).await;
+        let bea = platform.builder("Bea").await;
+        let agent = bea.component_agent("Slow").await;
+        bea.upload(&agent, spins).await.problem(422, "component_refused");
+        let kept = std::fs::read_dir(platform.host.config.data_dir.join("components"));
+        assert_eq!(kept.expect("a folder").count(), 0);
+    });
 }

@@ -13,6 +13,7 @@ mod admit;
 mod artifact;
 mod bounds;
 mod compile;
+mod description;
 mod egress;
 mod engine;
 mod explain;

@@ -114,7 +114,8 @@ pub fn with_world(text: &str, wit: &str, world: &str) -> Vec<u8> {
     describe(wat::parse_str(text).expect("well-formed text"), wit, world)
 }
 
-fn describe(mut module: Vec<u8>, wit: &str, world: &str) -> Vec<u8> {
+/// A module with the description of a world attached.
+pub fn describe(mut module: Vec<u8>, wit: &str, world: &str) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     let package = resolve.push_str("test.wit", wit).expect("well-formed WIT");
     let world = resolve.select_world(&[package], Some(world)).expect("the world");

@@ -78,6 +78,8 @@ impl Sandbox {
             && let Err(why) = self.try_out(&upload.sha256, limits).await
         {
             inspection.refuse("body", why);
+            self.shelf.components.remove(&upload.sha256);
+            self.shelf.artifacts.forget(&self.shelf.engines[0], &upload.sha256);
         }
         Ok(Admission { inspection, compiled })
     }

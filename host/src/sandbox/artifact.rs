@@ -113,6 +113,14 @@ impl Artifacts {
         if tag == *seal { Ok(()) } else { self.seal(path, tag) }
     }
 
+    /// Removes the artifact of an upload that was refused after all.
+    pub(super) fn forget(&self, engine: &Engine, sha256: &str) {
+        let path = self.path(engine, sha256);
+        // Somebody else's same upload may have been quicker.
+        let _ = fs::remove_file(seal_of(&path));
+        let _ = fs::remove_file(path);
+    }
+
     fn path(&self, engine: &Engine, sha256: &str) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);

@@ -146,6 +146,9 @@ fn complaint(end: &End, said: &[u8], limits: &Limits) -> String {
         Some(Signal::KILL) => "the compiler was killed, perhaps because the platform's machine \
                                ran out of memory; upload it again"
             .into(),
+        Some(_) if said.contains("has overflowed its stack") => {
+            "it nests, or repeats itself, without an end that the compiler could reach".into()
+        }
         Some(_) => format!("compiling needed more than compileMemoryBytes ({memory})"),
         None => "the compiler gave up on it".into(),
     }
@@ -174,5 +177,8 @@ mod tests {
             let complaint = complaint(&end, b"a panic", &limits);
             assert!(complaint.contains(words), "{complaint}");
         }
+        let said = b"thread '<unnamed>' has overflowed its stack";
+        let complaint = complaint(&by(Signal::ABORT), said, &limits);
+        assert!(complaint.contains("nests, or repeats itself"), "{complaint}");
     }
 }

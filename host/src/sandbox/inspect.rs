@@ -4,6 +4,7 @@
 //! What it finds wrong it names, all of it, before any time is spent on compiling.
 
 use super::{
+    description,
     limits::Limits,
     shape::{IMPORTS, NAME, NESTING, Shape},
     signatures,
@@ -96,7 +97,7 @@ fn look(upload: &[u8], limits: &Limits) -> Inspection {
             found.refuse("body", why);
             return found;
         }
-        match wrap(upload) {
+        match description::check(upload).and_then(|()| wrap(upload)) {
             Ok(component) => {
                 found.component = component;
                 found.warnings.push("a core module; it was wrapped into a component".into());
