@@ -91,9 +91,9 @@ impl Stage {
                 self.threads.let_go(gone);
             }
         }
-        let slow = known.is_slow();
+        let behind = known.is_slow();
         drop(event);
-        if slow {
+        if behind {
             // What follows is not the guest's, and others may wait for it.
             threads::yield_once().await;
         }
