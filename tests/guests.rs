@@ -108,8 +108,8 @@ fn language_runtimes_can_be_kept() {
                 events.reply().await;
             }
             let receipts = bea.receipts(&agent, &session, 4).await;
-            let warm: Vec<_> = receipts.iter().map(|receipt| receipt["warm"].clone()).collect();
-            assert_eq!(warm, [false, false, true, true].map(|warm| json!(warm)), "{file}");
+            let kept: Vec<_> = receipts.iter().map(|receipt| receipt["warm"].clone()).collect();
+            assert_eq!(kept, [false, false, true, true].map(|warm| json!(warm)), "{file}");
         }
     });
 }
