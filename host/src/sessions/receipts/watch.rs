@@ -2,7 +2,7 @@
 //!
 //! A receipt is named shortly before it is committed, so with many writers one may
 //! appear behind a newer one. Whoever follows reads what is new by name, and now and
-//! then looks back over [`WINDOW`] for those that came late.
+//! then looks back over `WINDOW` for those that came late.
 
 use super::{Filter, Invocation, WARN, columns};
 use crate::{error::Result, id::InvocationId, storage::Tx};
