@@ -46,7 +46,7 @@ async fn starts(bea: &Person, cleo: &Person, wasm: Vec<u8>) -> (String, String, 
     let path = format!("/builder/agents/{agent}/components/1");
     let version = loop {
         let version = bea.get(&path).await.ok();
-        if version["state"] != "compiling" {
+        if version["state"] == "ready" || version["state"] == "refused" {
             break version;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -90,6 +90,28 @@ async fn all_answer(wasm: Vec<u8>, prefix: &str) {
     let started = starts(&bea, &cleo, wasm).await;
     let said = answers((&bea, &cleo), started, &QUESTIONS).await;
     assert_eq!(said, QUESTIONS.map(|question| format!("{prefix}{question}")));
+}
+
+/// What they set up when they start is there for the next message.
+#[test]
+fn language_runtimes_can_be_kept() {
+    crate::harness::run(async {
+        let platform = platform().await;
+        let (bea, cleo) = (platform.builder("Bea").await, platform.person("Cleo").await);
+        for file in ["js-quickjs.wasm", "js-starling.wasm", "python.wasm"] {
+            let Some(wasm) = built(file) else { continue };
+            let (agent, session, mut events) = starts(&bea, &cleo, wasm).await;
+            let path = format!("/builder/agents/{agent}/components/1");
+            bea.patch(&path, json!({ "warm": true })).await.ok();
+            for said in QUESTIONS {
+                cleo.says(&session, said).await;
+                events.reply().await;
+            }
+            let receipts = bea.receipts(&agent, &session, 4).await;
+            let kept: Vec<_> = receipts.iter().map(|receipt| receipt["warm"].clone()).collect();
+            assert_eq!(kept, [false, false, true, true].map(|warm| json!(warm)), "{file}");
+        }
+    });
 }
 
 #[test]

@@ -101,12 +101,10 @@ impl Loop {
         let mut pool = PoolingAllocationConfig::default();
         pool.linear_memory_keep_resident(1 << 20)
             .table_keep_resident(64 << 10)
-            .async_stack_keep_resident(64 << 10)
             .pagemap_scan(Enabled::Auto);
         let mut config = Config::new();
         config
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-            .async_stack_zeroing(true)
             .async_stack_size(1 << 20)
             .max_wasm_stack(512 << 10)
             .concurrency_support(false);

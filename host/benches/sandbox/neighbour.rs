@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// Sessions that attack at once.
-const ATTACKERS: usize = 16;
+const ATTACKERS: usize = 8;
 
 /// How often each of them sends a message: what the platform lets a session send is
 /// 120 a minute.
@@ -17,7 +17,7 @@ const PACE: Duration = Duration::from_millis(500);
 
 /// Messages of the neighbour in one turn, and turns with and without the attacker.
 const MESSAGES: usize = 400;
-const TURNS: usize = 4;
+const TURNS: usize = 3;
 
 /// A name, what the guest has, and what it does with every message.
 const ATTACKS: [(&str, &str, &str); 9] = [

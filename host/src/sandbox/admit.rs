@@ -3,7 +3,6 @@
 use super::{
     Sandbox,
     compile::{self, Compiled, Judgement},
-    guest::Facts,
     inspect::Inspection,
     limits::Limits,
     ready::Component,
@@ -16,7 +15,6 @@ use super::{
 use crate::{
     error::{Error, Result},
     id::BuilderId,
-    timestamp::Timestamp,
 };
 use bytes::Bytes;
 use futures::FutureExt;
@@ -157,12 +155,7 @@ fn trial(limits: &Limits) -> Job {
     };
     Job {
         event: Event::Started,
-        facts: Facts {
-            session_id: "trial".into(),
-            started_at: Timestamp::from_micros(0).expect("1970 is in range"),
-            event_id: "trial".into(),
-            attempt: 1,
-        },
+        facts: run::nobodys(),
         scope: Arc::new(Nothing),
         limits: Arc::new(limits),
         keep: None,

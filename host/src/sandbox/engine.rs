@@ -28,14 +28,12 @@ pub(super) const TRIALS: u32 = 4;
 const KEEP_RESIDENT: usize = 1 << 20;
 
 /// The native stack of a guest: what its own calls may use, and with what the host's
-/// imports need on top of that, with room to spare: a host call that ran out of it would
-/// abort the process.
+/// imports need on top of that, with room to spare: a host call that ran out of it
+/// would abort the process. It is not zeroed between guests: WebAssembly cannot read
+/// what it has not written there, and giving back what is not kept is a system call
+/// under the one lock on the address space, with every event.
 const WASM_STACK: usize = 512 << 10;
 const STACK: usize = 1 << 20;
-
-/// Of the stack, what is zeroed after each guest and kept; small guests and the
-/// imports they call stay within it. The rest is given back.
-const STACK_KEPT: usize = 64 << 10;
 
 /// For the process that serves: compiles nothing, takes instances from a pool. One
 /// for each of `seats`, with room for `each` instances and the trials.
@@ -43,7 +41,6 @@ pub(super) fn serving(slots: &Pool, seats: usize, each: u64) -> Result<Vec<Engin
     let engine = || {
         let mut config = code();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots, each)));
-        config.async_stack_zeroing(true);
         Engine::new(&config)
     };
     let engines = (0..seats).map(|_| engine()).collect::<Result<Vec<_>>>()?;
@@ -105,7 +102,6 @@ fn pool(slots: &Pool, instances: u64) -> PoolingAllocationConfig {
         .max_core_instance_size(4 << 20)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(64 << 10)
-        .async_stack_keep_resident(STACK_KEPT)
         .max_unused_warm_slots(total)
         // With the scan, a dirty page that was swapped out is not reset; a process
         // that may be swapped must live without it.

@@ -12,11 +12,12 @@ use super::{
     guest::{Facts, Guest, Stop},
     limits::Limits,
     receipt::{EXPLANATION, Outcome, Receipt, plain},
-    scope::{Message, Scope},
+    scope::{Message, Nothing, Scope},
     threads::Known,
     warm::Keep,
     world::{Agent, AgentPre, exports::aiybiz::agent::handler::Guest as Handler},
 };
+use crate::timestamp::Timestamp;
 use futures::FutureExt;
 use std::{
     panic::AssertUnwindSafe,
@@ -243,8 +244,18 @@ fn micros(span: Duration) -> u64 {
 }
 
 /// The receipt of an event whose task is gone: the platform's fault.
-pub(super) fn lost(limits: Arc<Limits>, facts: Facts, sha256: &str) -> Receipt {
+pub(super) fn lost(limits: Arc<Limits>, sha256: &str) -> Receipt {
     tracing::error!("a guest's task was lost");
-    let mut guest = Guest::new(limits, facts, Arc::new(super::scope::Nothing), Arc::default());
+    let mut guest = Guest::new(limits, nobodys(), Arc::new(Nothing), Arc::default());
     receipt(&mut guest, &End::Panicked, sha256, (false, Duration::ZERO), Duration::ZERO)
+}
+
+/// The facts of no event.
+pub(super) fn nobodys() -> Facts {
+    Facts {
+        session_id: String::new(),
+        started_at: Timestamp::from_micros(0).expect("1970 is in range"),
+        event_id: String::new(),
+        attempt: 1,
+    }
 }

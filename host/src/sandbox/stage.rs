@@ -47,8 +47,7 @@ impl Stage {
         let queued = Instant::now();
         let place = self.turnstile.enter(agent, &job.limits).await?;
         let waited = queued.elapsed();
-        let (limits, facts) = (Arc::clone(&job.limits), job.facts.clone());
-        let sha256 = component.sha256.clone();
+        let (limits, uploaded) = (Arc::clone(&job.limits), Arc::clone(&component));
         let here = threads::current();
         let known = here.clone().unwrap_or_default();
         let event = Arc::clone(self).perform(place, Arc::clone(&known), agent, component, job);
@@ -56,7 +55,7 @@ impl Stage {
             Some(_) => AssertUnwindSafe(event).catch_unwind().await,
             None => AssertUnwindSafe(self.threads.spawn(&known, event)).catch_unwind().await,
         };
-        let mut receipt = performed.unwrap_or_else(|_| run::lost(limits, facts, &sha256));
+        let mut receipt = performed.unwrap_or_else(|_| run::lost(limits, &uploaded.sha256));
         receipt.queue_micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         Ok(receipt)
     }
@@ -92,9 +91,9 @@ impl Stage {
                 self.threads.let_go(gone);
             }
         }
-        let slow = known.is_slow();
+        let behind = known.is_slow();
         drop(event);
-        if slow {
+        if behind {
             // What follows is not the guest's, and others may wait for it.
             threads::yield_once().await;
         }

@@ -61,12 +61,12 @@ impl Driver {
         if target.delivery != "component" {
             return self.run(target, due).await;
         }
-        let driver = self.clone();
-        let driven = async move {
-            let run = driver.run(target, due).await;
-            driver.said(run);
+        let there = self.clone();
+        let lane = async move {
+            let run = there.run(target, due).await;
+            there.said(run);
         };
-        self.host.sandbox.drive(self.host.lanes.track_future(driven));
+        self.host.sandbox.drive(self.host.lanes.track_future(lane));
         Ok(())
     }
 
