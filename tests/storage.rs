@@ -11,7 +11,7 @@ use aiybiz_host::{
     clock::Clock,
     storage::{Db, Result, Tx},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 both_engines! {
@@ -70,12 +70,51 @@ both_engines! {
         assert!(committed.len() >= 160, "two in five simply commit");
     }
 
+    /// A writer that hangs up in any moment, in a statement or in its commit, leaves
+    /// those who wrote before and after it with what they were told.
+    async fn who_hangs_up_harms_nobody_else(engine: Engine) {
+        let (_place, db) = open(engine).await;
+        let mut told = Vec::new();
+        for n in 0..600_u32 {
+            let hasty = {
+                let (db, patience) = (db.clone(), Duration::from_micros(u64::from(n % 300) * 2));
+                tokio::spawn(async move {
+                    let write = async {
+                        let mut tx = db.write().await.unwrap();
+                        insert(&mut tx, &format!("hasty {n:03}")).await.unwrap();
+                        tx.commit().await.unwrap();
+                    };
+                    tokio::time::timeout(patience, write).await.is_ok()
+                })
+            };
+            let patient = [0, 1].map(|which| {
+                let (db, name) = (db.clone(), format!("patient {n:03} {which}"));
+                tokio::spawn(async move {
+                    let mut tx = db.write().await.unwrap();
+                    insert(&mut tx, &name).await.unwrap();
+                    tx.commit().await.unwrap();
+                    name
+                })
+            });
+            if hasty.await.expect("no panic") {
+                told.push(format!("hasty {n:03}"));
+            }
+            for patient in patient {
+                told.push(patient.await.expect("no error for who stays"));
+            }
+        }
+        let found = names(&db).await;
+        for name in &told {
+            assert!(found.contains(name), "{name} was told that it is committed");
+        }
+    }
+
     async fn a_writer_does_not_wait_for_company(engine: Engine) {
         let (_place, db) = open(engine).await;
         let mut tx = db.write().await.unwrap();
         insert(&mut tx, "alone").await.unwrap();
         // Nobody else writes: were it to wait for others, it would wait for ever.
-        let committed = tokio::time::timeout(std::time::Duration::from_secs(20), tx.commit());
+        let committed = tokio::time::timeout(Duration::from_secs(20), tx.commit());
         committed.await.expect("at once").unwrap();
         assert_eq!(names(&db).await, ["alone"]);
     }
@@ -126,7 +165,7 @@ async fn one_writer(db: &Db, n: u32) -> Told {
             Told::GaveUp
         }
         2 => {
-            let patience = std::time::Duration::from_micros(u64::from(n) * 10);
+            let patience = Duration::from_micros(u64::from(n) * 10);
             match tokio::time::timeout(patience, tx.commit()).await {
                 Ok(committed) => {
                     committed.unwrap();

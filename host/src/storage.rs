@@ -23,6 +23,7 @@
 
 mod group;
 mod query;
+mod to_the_end;
 
 pub use query::{Query, Record, Value};
 pub use sqlx::{Error, Result, types::Json};

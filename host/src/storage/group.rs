@@ -12,8 +12,11 @@
 //! Every trip to SQLite's thread costs a writer about as much as its work there, and
 //! the others wait meanwhile. So a savepoint is not made by a statement of its own
 //! but rides in front of the writer's first one.
+//!
+//! A caller may be dropped at any `await` (a client hung up). What others depend on, a
+//! commit or taking back a savepoint, goes on to its end regardless (`to_the_end`).
 
-use super::query::Query;
+use super::{query::Query, to_the_end::to_the_end};
 use sqlx::{
     AssertSqlSafe, Connection, Error, Result, SqliteConnection, migrate::Migrator,
     sqlite::SqliteConnectOptions,
@@ -22,7 +25,10 @@ use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, OwnedMutexGuard},
+};
 
 pub struct Writer {
     state: Arc<Mutex<State>>,
@@ -37,13 +43,21 @@ struct State {
     savepoint: Savepoint,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The savepoint on top of the batch. Writers in turn use two names, so that taking
+/// back a savepoint that was never made cannot hit the one before.
+#[derive(Clone, Copy)]
 enum Savepoint {
     None,
-    /// Its writer is at work, or was dropped without a word.
-    Open,
+    /// Its writer is at work, or was dropped without a word; maybe it was never made.
+    Open(Name),
     /// Its writer is done; it is released together with the next step.
-    Kept,
+    Kept(Name),
+}
+
+#[derive(Clone, Copy)]
+enum Name {
+    Odd,
+    Even,
 }
 
 /// What became of a batch, once it is known.
@@ -69,7 +83,13 @@ impl Writer {
     /// Waits for the connection and begins a transaction.
     pub async fn turn(self: &Arc<Self>) -> Result<Turn> {
         let mut state = self.queue().await;
-        state.tidy().await;
+        if let Savepoint::Open(_) = state.savepoint {
+            state = to_the_end(async move {
+                state.tidy().await;
+                state
+            })
+            .await;
+        }
         if state.conn.is_none() {
             return Err(Error::PoolClosed);
         }
@@ -92,9 +112,9 @@ impl Writer {
 
     /// Commits `batch` unless somebody did so meanwhile.
     async fn settle(&self, batch: &Batch) -> Result<()> {
-        let mut state = self.queue().await;
+        let state = self.queue().await;
         if batch.0.get().is_none() {
-            state.flush().await?;
+            flush(state).await?;
         }
         match batch.0.get() {
             Some(Ok(())) => Ok(()),
@@ -129,9 +149,11 @@ impl Turn {
         let Some(batch) = state.batch.clone() else {
             return Err(Error::Protocol("no transaction is open".into()));
         };
-        state.savepoint = Savepoint::Kept;
+        if let Savepoint::Open(name) = state.savepoint {
+            state.savepoint = Savepoint::Kept(name);
+        }
         if self.writer.waiting.load(Ordering::Acquire) == 0 {
-            return state.flush().await;
+            return flush(state).await;
         }
         drop(state);
         // From here on the work is done but not yet durable: should the caller
@@ -160,26 +182,36 @@ impl State {
     /// What has to happen before a writer's first statement.
     fn opening(&self) -> &'static str {
         match (&self.batch, self.savepoint) {
-            (None, _) => "BEGIN IMMEDIATE; SAVEPOINT turn; ",
-            (Some(_), Savepoint::Kept) => "RELEASE turn; SAVEPOINT turn; ",
-            (Some(_), _) => "SAVEPOINT turn; ",
+            (None, _) => "BEGIN IMMEDIATE; SAVEPOINT odd; ",
+            (Some(_), Savepoint::Kept(Name::Odd)) => "RELEASE odd; SAVEPOINT even; ",
+            (Some(_), Savepoint::Kept(Name::Even)) => "RELEASE even; SAVEPOINT odd; ",
+            (Some(_), _) => "SAVEPOINT odd; ",
         }
     }
 
     /// The opening is on its way.
     fn opened(&mut self) {
-        self.savepoint = Savepoint::Open;
+        self.savepoint = match (&self.batch, self.savepoint) {
+            (Some(_), Savepoint::Kept(Name::Odd)) => Savepoint::Open(Name::Even),
+            _ => Savepoint::Open(Name::Odd),
+        };
         self.batch.get_or_insert_default();
     }
 
     /// Takes back what a dropped writer left behind.
     async fn tidy(&mut self) {
-        if self.savepoint == Savepoint::Open {
-            // Fails when the savepoint was never made (the database is locked by
-            // another process, say); then there is nothing to take back.
-            let _ = self.execute("ROLLBACK TO turn; RELEASE turn").await;
-            self.savepoint = Savepoint::None;
+        let Savepoint::Open(name) = self.savepoint else { return };
+        let (back, before) = match name {
+            Name::Odd => ("ROLLBACK TO odd; RELEASE odd", "RELEASE even"),
+            Name::Even => ("ROLLBACK TO even; RELEASE even", "RELEASE odd"),
+        };
+        // Fails when the savepoint was never made (the writer was dropped before, or the
+        // database is locked by another process): nothing to take back, but the one
+        // before may still be there, kept.
+        if self.execute(back).await.is_err() {
+            let _ = self.execute(before).await;
         }
+        self.savepoint = Savepoint::None;
     }
 
     /// Makes the batch durable and tells everyone in it.
@@ -239,8 +271,13 @@ impl Drop for Unattended<'_> {
     }
 }
 
+/// Makes the batch durable even if its caller is dropped meanwhile.
+async fn flush(mut state: OwnedMutexGuard<State>) -> Result<()> {
+    to_the_end(async move { state.flush().await }).await
+}
+
 fn spawn_flush(writer: &Arc<Writer>) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    let Ok(runtime) = Handle::try_current() else { return };
     let writer = Arc::clone(writer);
     runtime.spawn(async move {
         if let Err(error) = writer.queue().await.flush().await {
