@@ -23,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// For what the platform's key makes agents' tokens, and how they begin.
@@ -57,6 +57,8 @@ pub struct Host {
     pub stopping: CancellationToken,
     /// Something may be due.
     pub due: Arc<Notify>,
+    /// Components that say very much pass here one by one.
+    pub torrent: Arc<Semaphore>,
 }
 
 impl Host {
@@ -102,6 +104,7 @@ impl Host {
             lanes: TaskTracker::new(),
             stopping: CancellationToken::new(),
             due: Arc::default(),
+            torrent: Arc::new(Semaphore::new(1)),
         };
         let telling = bus::across_processes(host.bus.clone(), host.db.clone(), hints);
         let stopping = host.stopping.clone();

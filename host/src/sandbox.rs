@@ -74,7 +74,7 @@ use guest::Guest;
 use ready::Shelf;
 use stage::Stage;
 use std::{future::Future, path::PathBuf, sync::Arc};
-use threads::Threads;
+use threads::{Known, Threads};
 use tokio::{runtime::Handle, sync::Semaphore};
 use uploads::Uploads;
 use wasmtime::{Engine, component::Linker};
@@ -139,10 +139,10 @@ impl Sandbox {
         self.stage.handle(agent, component, job).await
     }
 
-    /// Drives something on the guests' threads, so that its events need not be handed
-    /// over to them.
-    pub fn drive(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.stage.threads.spawn(&Arc::default(), work).detach();
+    /// Drives something of an agent on the guests' threads, so that its events need not
+    /// be handed over to them.
+    pub fn drive(&self, agent: AgentId, work: impl Future<Output = ()> + Send + 'static) {
+        self.stage.threads.spawn(&Known::of(agent), work).detach();
     }
 
     /// Lets go of instances that nobody has used for long.

@@ -21,6 +21,7 @@
 //! SQLite has one writer at a time. Its waiting writers share one fsync (`group.rs`);
 //! nobody outside this folder notices.
 
+mod checkpoint;
 mod group;
 mod query;
 mod to_the_end;
@@ -76,6 +77,7 @@ impl Db {
             .foreign_keys(true)
             // Each text may be kept with three openings in front (`group.rs`).
             .statement_cache_capacity(500)
+            .pragma("wal_autocheckpoint", checkpoint::MOST_PAGES)
             .busy_timeout(BUSY);
         let writer = Writer::open(&options, &MIGRATIONS).await?;
         let readers = trusting(SqlitePoolOptions::new().max_connections(READERS));

@@ -84,7 +84,7 @@ impl Busy {
             let (agent, session) = (self.agent.clone(), self.platform.clock.id());
             let (done, over) = tokio::sync::oneshot::channel();
             // As the lanes of component agents are driven.
-            self.agent.sandbox.drive(async move {
+            self.agent.sandbox.drive(self.agent.agent, async move {
                 for seq in 0..events / Self::AT_ONCE {
                     event(&agent, warm.then_some((session, seq as i64))).await;
                 }

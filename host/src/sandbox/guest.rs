@@ -138,6 +138,9 @@ impl Guest {
         (self.state, self.state_changed) = (None, false);
         self.egress = Egress::new(Arc::clone(&limits), Arc::clone(&scope));
         let fits = self.limiter.renew(&limits);
+        if self.limiter.vast() {
+            known.tire();
+        }
         (self.limits, self.facts, self.scope, self.known) = (limits, facts, scope, known);
         fits
     }

@@ -5,8 +5,9 @@
 //! `memory.grow` is only a −1 to the guest, which then usually gives up with an
 //! `unreachable`: [`Limiter::refused`] tells that apart from any other trap.
 
-use super::limits::Limits;
-use wasmtime::{ResourceLimiter, Result};
+use super::{guest::Guest, limits::Limits, threads};
+use async_trait::async_trait;
+use wasmtime::{ResourceLimiterAsync, Result};
 
 /// Core instances of one guest; Python has 14: the main module, libraries, shims.
 pub(super) const INSTANCES: u32 = 50;
@@ -17,10 +18,20 @@ pub(super) const MEMORIES: u32 = 4;
 /// Tables of one guest; none has more than two.
 pub(super) const TABLES: u32 = 16;
 
+/// What an event may get on a fast thread, in bytes: a small guest and its heap with
+/// room to spare, and to fault it all in takes no more than a slice or two.
+const LARGE: usize = 4 << 20;
+
+/// What a kept instance may have on a fast thread, in bytes: language runtimes fit, and
+/// to fill it all takes a few milliseconds.
+const VAST: usize = 32 << 20;
+
 pub(super) struct Limiter {
     max_memory: usize,
     max_elements: usize,
     memory: usize,
+    /// What it had when the event began.
+    kept: usize,
     elements: usize,
     pub(super) peak_memory: usize,
     /// A wish was refused. A smaller one may be granted after that.
@@ -33,6 +44,7 @@ impl Limiter {
             max_memory: 0,
             max_elements: 0,
             memory: 0,
+            kept: 0,
             elements: 0,
             peak_memory: 0,
             refused: false,
@@ -46,6 +58,7 @@ impl Limiter {
         self.max_memory = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
         self.max_elements = usize::try_from(limits.table_elements).unwrap_or(usize::MAX);
         self.peak_memory = self.memory;
+        self.kept = self.memory;
         self.refused = false;
         self.memory <= self.max_memory && self.elements <= self.max_elements
     }
@@ -53,6 +66,32 @@ impl Limiter {
     /// What all memories have now, in bytes.
     pub(super) fn memory(&self) -> u64 {
         self.memory as u64
+    }
+
+    /// Whether one instruction may keep a thread busy for long, before the event has
+    /// touched anything.
+    pub(super) fn vast(&self) -> bool {
+        self.memory > VAST
+    }
+
+    /// What the event has got, in bytes.
+    fn fresh(&self) -> usize {
+        self.memory.saturating_sub(self.kept)
+    }
+
+    fn memory_growing(&mut self, current: usize, desired: usize) -> bool {
+        let total = grown(self.memory, current, desired, self.max_memory);
+        self.memory = total.unwrap_or(self.memory);
+        self.peak_memory = self.peak_memory.max(self.memory);
+        self.refused |= total.is_none();
+        total.is_some()
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize) -> bool {
+        let total = grown(self.elements, current, desired, self.max_elements);
+        self.elements = total.unwrap_or(self.elements);
+        self.refused |= total.is_none();
+        total.is_some()
     }
 }
 
@@ -62,20 +101,30 @@ fn grown(total: usize, current: usize, desired: usize, max: usize) -> Option<usi
     (total <= max).then_some(total)
 }
 
-impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        let total = grown(self.memory, current, desired, self.max_memory);
-        self.memory = total.unwrap_or(self.memory);
-        self.peak_memory = self.peak_memory.max(self.memory);
-        self.refused |= total.is_none();
-        Ok(total.is_some())
+#[async_trait]
+impl ResourceLimiterAsync for Guest {
+    /// Who wants much gets it on a slow thread: its pages are faulted in, filled and
+    /// given back in single instructions and system calls, which nothing interrupts.
+    async fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> Result<bool> {
+        let granted = self.limiter.memory_growing(current, desired);
+        if granted && self.limiter.fresh() > LARGE && self.known.tire() {
+            threads::yield_once().await;
+        }
+        Ok(granted)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        let total = grown(self.elements, current, desired, self.max_elements);
-        self.elements = total.unwrap_or(self.elements);
-        self.refused |= total.is_none();
-        Ok(total.is_some())
+    async fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> Result<bool> {
+        Ok(self.limiter.table_growing(current, desired))
     }
 
     fn instances(&self) -> usize {

@@ -156,7 +156,7 @@ pub(super) async fn instantiate(
 
 fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     let mut store = Store::new(engine, guest);
-    store.limiter(|guest| &mut guest.limiter);
+    store.limiter_async(|guest| guest);
     store.epoch_deadline_callback(|mut store| {
         let guest = store.data_mut();
         guest.hear()?;

@@ -49,7 +49,7 @@ impl Stage {
         let waited = queued.elapsed();
         let (limits, uploaded) = (Arc::clone(&job.limits), Arc::clone(&component));
         let here = threads::current();
-        let known = here.clone().unwrap_or_default();
+        let known = here.clone().unwrap_or_else(|| Known::of(agent));
         let event = Arc::clone(self).perform(place, Arc::clone(&known), agent, component, job);
         let performed = match here {
             Some(_) => AssertUnwindSafe(event).catch_unwind().await,
@@ -77,6 +77,9 @@ impl Stage {
             threads::yield_once().await;
         }
         let instance = instance.and_then(|kept| kept.renewed(&job, Arc::clone(&known)));
+        if known.is_slow() {
+            threads::yield_once().await;
+        }
         let engine = &self.engines[slot.seat];
         let fresh = || Instance::fresh(engine, &job, Arc::clone(&known));
         let instance = instance.unwrap_or_else(fresh);

@@ -4,7 +4,8 @@
 //! on a slow one, where whoever has used least so far is next: an event that needs
 //! a moment more is done soon, however many endless loops there are, and the
 //! operating system lets everything else in this process go before slow threads.
-//! So a guest that computes for ever delays others by a slice, once. What the host
+//! So a guest that computes for ever delays others by a slice, once; and since agents
+//! take turns on the fast threads, many guests of one agent delay others by no more. What the host
 //! does for a slow guest it does on a fast thread all the same: others wait for the
 //! locks it holds.
 //!
@@ -13,16 +14,18 @@
 //! becomes slow.
 
 mod known;
+mod rotation;
 
 pub(super) use known::{Known, current, yield_once};
 
 use super::meter::Metered;
 use async_task::{Builder, Runnable, Task};
 use known::CURRENT;
+use rotation::Rotation;
 use std::{
     cell::Cell,
     cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
+    collections::BinaryHeap,
     future::Future,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -33,9 +36,9 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::Notify};
 
-/// What an event may use on a fast thread: dozens of times what a small guest
-/// needs, and little enough for a neighbour to wait.
-const SLICE: Duration = Duration::from_millis(1);
+/// What an event may use on a fast thread, give or take a tick: twenty times what a
+/// small guest needs, and little enough for a neighbour to wait.
+const SLICE: Duration = Duration::from_micros(250);
 
 /// How much lower slow threads stand than others: whoever wakes up goes before them,
 /// and where every core is busy they still get a third of what the others get.
@@ -43,6 +46,12 @@ const LOW: i32 = 5;
 
 thread_local! {
     static SEAT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One core fewer than there are: however many guests compute, what wakes up finds a
+/// core on which none of the slow ones is.
+const fn slow_threads(cores: usize) -> usize {
+    if cores > 1 { cores - 1 } else { 1 }
 }
 
 /// The seat that work on this thread belongs to.
@@ -66,7 +75,7 @@ struct Shared {
     slots: usize,
     freed: Notify,
     /// What may go on on any fast thread.
-    anywhere: Mutex<VecDeque<Turn>>,
+    anywhere: Mutex<Rotation<Turn>>,
     seats: Vec<Seat>,
     slow: Mutex<BinaryHeap<Patient>>,
     slow_due: Condvar,
@@ -74,7 +83,7 @@ struct Shared {
 }
 
 struct Seat {
-    queue: Mutex<VecDeque<Turn>>,
+    queue: Mutex<Rotation<Turn>>,
     taken: AtomicUsize,
     idle: AtomicBool,
     thread: OnceLock<Thread>,
@@ -84,7 +93,7 @@ struct Seat {
 struct Patient(Reverse<(Duration, u64)>, Turn);
 
 impl Threads {
-    /// `count` fast and as many slow threads; each seat has so many slots. Work runs
+    /// So many fast threads, one for each core, and the slow ones; each seat has so many slots. Work runs
     /// in the context of `runtime`, whose clock and sockets it uses.
     pub(super) fn start(count: usize, slots: usize, runtime: &Handle) -> std::io::Result<Self> {
         let seat = || Seat {
@@ -103,16 +112,16 @@ impl Threads {
             slow_due: Condvar::new(),
             turns: AtomicU64::new(0),
         });
-        for number in 0..count {
-            for fast in [true, false] {
-                let (shared, runtime) = (Arc::clone(&shared), runtime.clone());
-                let name = if fast { "guest" } else { "slow-guest" };
-                std::thread::Builder::new().name(name.into()).spawn(move || {
-                    let _context = runtime.enter();
-                    SEAT.set(number);
-                    if fast { shared.run_fast(number) } else { shared.run_slow() }
-                })?;
-            }
+        let fast = (0..count).map(|number| (number, true));
+        let slow = (0..slow_threads(count)).map(|number| (number, false));
+        for (number, fast) in fast.chain(slow) {
+            let (shared, runtime) = (Arc::clone(&shared), runtime.clone());
+            let name = if fast { "guest" } else { "slow-guest" };
+            std::thread::Builder::new().name(name.into()).spawn(move || {
+                let _context = runtime.enter();
+                SEAT.set(number);
+                if fast { shared.run_fast(number) } else { shared.run_slow() }
+            })?;
         }
         Ok(Self(shared))
     }
@@ -177,11 +186,11 @@ impl Shared {
         }
         match known.seat().and_then(|seat| self.seats.get(seat)) {
             Some(seat) => {
-                lock(&seat.queue).push_back(turn);
+                lock(&seat.queue).push(known.agent, turn);
                 seat.wake();
             }
             None => {
-                lock(&self.anywhere).push_back(turn);
+                lock(&self.anywhere).push(known.agent, turn);
                 // Whoever is free; if nobody is, the next to become free looks here.
                 let _ = self.seats.iter().any(Seat::wake);
             }
@@ -217,8 +226,8 @@ impl Shared {
 
     /// What was begun here goes before what may go on anywhere.
     fn next(&self, seat: &Seat) -> Option<Turn> {
-        let begun = lock(&seat.queue).pop_front();
-        begun.or_else(|| lock(&self.anywhere).pop_front())
+        let begun = lock(&seat.queue).pop();
+        begun.or_else(|| lock(&self.anywhere).pop())
     }
 
     fn run_slow(&self) {

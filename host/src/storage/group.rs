@@ -16,7 +16,7 @@
 //! A caller may be dropped at any `await` (a client hung up). What others depend on, a
 //! commit or taking back a savepoint, goes on to its end regardless (`to_the_end`).
 
-use super::{query::Query, to_the_end::to_the_end};
+use super::{checkpoint::Checkpoints, query::Query, to_the_end::to_the_end};
 use sqlx::{
     AssertSqlSafe, Connection, Error, Result, SqliteConnection, migrate::Migrator,
     sqlite::SqliteConnectOptions,
@@ -38,6 +38,7 @@ pub struct Writer {
 
 struct State {
     conn: Option<SqliteConnection>,
+    checkpoints: Option<Checkpoints>,
     /// The open transaction, if there is one.
     batch: Option<Arc<Batch>>,
     savepoint: Savepoint,
@@ -76,7 +77,9 @@ impl Writer {
     pub async fn open(options: &SqliteConnectOptions, migrations: &Migrator) -> Result<Self> {
         let mut conn = SqliteConnection::connect_with(options).await?;
         migrations.run(&mut conn).await?;
-        let state = State { conn: Some(conn), batch: None, savepoint: Savepoint::None };
+        let checkpoints = Some(Checkpoints::start(options).await?);
+        let conn = Some(conn);
+        let state = State { conn, checkpoints, batch: None, savepoint: Savepoint::None };
         Ok(Self { state: Arc::new(Mutex::new(state)), waiting: AtomicUsize::new(0) })
     }
 
@@ -100,6 +103,7 @@ impl Writer {
     pub async fn close(&self) {
         let mut state = self.queue().await;
         let _ = state.flush().await;
+        state.checkpoints = None;
         if let Some(conn) = state.conn.take() {
             let _ = conn.close().await;
         }
@@ -222,6 +226,9 @@ impl State {
         let result = self.execute("COMMIT").await;
         if result.is_err() {
             let _ = self.execute("ROLLBACK").await;
+        }
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.committed();
         }
         let told = result.as_ref().copied().map_err(ToString::to_string);
         let _ = batch.0.set(told);

@@ -61,12 +61,12 @@ impl Driver {
         if target.delivery != "component" {
             return self.run(target, due).await;
         }
-        let there = self.clone();
+        let (there, agent) = (self.clone(), target.agent_id);
         let lane = async move {
             let run = there.run(target, due).await;
             there.said(run);
         };
-        self.host.sandbox.drive(self.host.lanes.track_future(lane));
+        self.host.sandbox.drive(agent, self.host.lanes.track_future(lane));
         Ok(())
     }
 

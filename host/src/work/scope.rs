@@ -27,6 +27,11 @@ use std::collections::BTreeMap;
 /// The name under which a component finds its session's token.
 const TOKEN: &str = "aiybiz.agent-auth-token";
 
+/// Replies of one event that are written as they come. Those after them pass one by
+/// one, all sessions' together: however many guests talk without end, nobody waits for
+/// more than one of them at the database.
+const AT_ONCE: u64 = 5;
+
 /// One event of one session, for the driver that holds the claim.
 pub(super) struct Live {
     pub(super) host: Host,
@@ -45,6 +50,10 @@ impl Scope for Live {
         let key =
             ReplyKey { text: format!("{}:{ordinal}", self.event), maybe_used: !self.first_try };
         let replied = async {
+            let _turn = match ordinal {
+                0..AT_ONCE => None,
+                _ => Some(self.host.torrent.acquire().await.map_err(Error::internal)?),
+            };
             let mut tx = self.host.db.write().await?;
             let (clock, speaker) = (&self.host.clock, Speaker::Lane(self.claim));
             let replied =

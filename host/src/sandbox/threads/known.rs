@@ -2,7 +2,7 @@
 //! whether it must wait for others.
 
 use super::SLICE;
-use crate::sandbox::meter::Meter;
+use crate::{id::AgentId, sandbox::meter::Meter};
 use std::{
     cell::RefCell,
     future::poll_fn,
@@ -27,6 +27,8 @@ pub(in crate::sandbox) fn current() -> Option<Arc<Known>> {
 
 pub(in crate::sandbox) struct Known {
     pub(in crate::sandbox) meter: Meter,
+    /// Whose turn it is taken to be.
+    pub(super) agent: Option<AgentId>,
     seat: AtomicUsize,
     /// It has used up its slice.
     tired: AtomicBool,
@@ -40,6 +42,7 @@ impl Default for Known {
     fn default() -> Self {
         Self {
             meter: Meter::default(),
+            agent: None,
             seat: AtomicUsize::new(ANYWHERE),
             tired: AtomicBool::new(false),
             hosted: AtomicBool::new(false),
@@ -49,6 +52,10 @@ impl Default for Known {
 }
 
 impl Known {
+    pub(in crate::sandbox) fn of(agent: AgentId) -> Arc<Self> {
+        Arc::new(Self { agent: Some(agent), ..Self::default() })
+    }
+
     pub(in crate::sandbox) fn patient() -> Arc<Self> {
         Arc::new(Self { patient: true, ..Self::default() })
     }
@@ -63,8 +70,13 @@ impl Known {
     /// For every tick of guest code.
     pub(in crate::sandbox) fn tick(&self) {
         if self.meter.so_far() >= SLICE {
-            self.tired.store(true, Ordering::Relaxed);
+            self.tire();
         }
+    }
+
+    /// What follows is nothing for a fast thread. Whether that is news.
+    pub(in crate::sandbox) fn tire(&self) -> bool {
+        !self.tired.swap(true, Ordering::Relaxed)
     }
 
     /// The host begins, or has ended, to work for the guest.
