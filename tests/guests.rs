@@ -5,14 +5,12 @@
 //! and needs Node.js and Python. Where they were not built the tests say so and
 //! pass; under CI they fail.
 
-use crate::harness::{Engine, Events, Person, Platform, guests, json, people::Id};
+use crate::harness::{Engine, Events, Person, Platform, guests, json, node::Server, people::Id};
 use aiybiz_host::sandbox::{
     FUNCTION_BYTES, FUNCTION_KNOTS, FUNCTION_LOCALS, FUNCTIONS, Limits, MODULES, inspect,
 };
 use std::{
-    io::{BufRead, BufReader},
     path::PathBuf,
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 use wasmparser::{Instance, Parser, Payload};
@@ -162,37 +160,6 @@ fn one_javascript_handler_answers_the_same_everywhere() {
             assert_eq!(events.reply().await, answer);
         }
     });
-}
-
-/// The handler as its builder serves it.
-struct Server {
-    address: String,
-    child: Child,
-}
-
-impl Server {
-    fn start(platform: &str, secret: &str) -> Self {
-        let mut child = Command::new("node")
-            .arg(examples().join("webhook-node/server.mjs"))
-            .env("PORT", "0")
-            .env("AIYBIZ_API_URL", platform)
-            .env("AIYBIZ_WEBHOOK_SECRET", secret)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("Node.js is installed: it built the guests");
-        let mut line = String::new();
-        let said = child.stdout.as_mut().expect("a pipe");
-        BufReader::new(said).read_line(&mut line).expect("a line");
-        let address = line.trim().strip_prefix("listening on ").expect("where it listens");
-        Self { address: address.to_owned(), child }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// The largest of each that a guest has.

@@ -88,7 +88,7 @@ fn every_file_says_its_idea_and_can_be_read_in_one_go() {
 #[test]
 fn the_engines_are_named_in_storage_only() {
     // timestamp.rs says how a time is kept on each; hints.rs speaks NOTIFY.
-    let may = ["storage.rs", "timestamp.rs", "hints.rs", "query.rs", "group.rs"];
+    let may = ["storage.rs", "timestamp.rs", "hints.rs", "query.rs", "group.rs", "checkpoint.rs"];
     for (file, text) in sources() {
         let name = file.file_name().and_then(|name| name.to_str()).expect("a name");
         let named = text.lines().filter(|line| !line.trim_start().starts_with("//"));

@@ -9,6 +9,7 @@
 pub mod events;
 pub mod files;
 pub mod guests;
+pub mod node;
 pub mod people;
 pub mod postgres;
 pub mod process;

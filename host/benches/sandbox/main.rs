@@ -11,12 +11,12 @@ mod bare;
 mod figures;
 #[path = "../../../tests/harness/mod.rs"]
 mod harness;
+mod languages;
 mod neighbour;
 
 use aiybiz_host::{config::Config, id::SessionId, sandbox::Outcome};
-use figures::{Rate, rate, resident, row, title};
+use figures::{rate, resident, row, title};
 use harness::{Engine, Person, Platform, events::Bare, guests, json};
-use std::path::Path;
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
@@ -26,7 +26,8 @@ fn main() {
             fresh_events().await;
         }
         if wanted("runtimes") {
-            runtimes().await;
+            languages::alone().await;
+            languages::through_the_platform().await;
         }
         if wanted("neighbour") {
             neighbour::all().await;
@@ -118,64 +119,11 @@ async fn event(agent: &Bare, kept: Option<(SessionId, i64)>) -> u64 {
     receipt.cpu_micros
 }
 
-/// The guests in other languages, if they were built (`guest-examples/build`).
-fn others() -> Vec<(&'static str, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-examples/out");
-    let read = |(name, file)| Some((name, std::fs::read(folder.join(file)).ok()?));
-    let all = [
-        ("JavaScript, QuickJS", "js-quickjs.wasm"),
-        ("JavaScript, StarlingMonkey", "js-starling.wasm"),
-        ("Python", "python.wasm"),
-    ];
-    all.into_iter().filter_map(read).collect()
-}
-
-/// Events of language runtimes, fresh and kept, beside a loopback webhook's exchange.
-async fn runtimes() {
-    title("Events of language runtimes on two threads, beside one exchange over loopback HTTP");
-    let exchange = exchange().await;
-    row("a POST with a JSON body over loopback", &exchange.to_string());
-    let echo = ("Rust", guests::ECHO.to_vec());
-    for (name, guest) in std::iter::once(echo).chain(others()) {
-        let busy = Busy::new(&guest, 2).await;
-        busy.run(320, false).await;
-        let fresh = rate(3_200, async || busy.run(3_200, false).await).await;
-        let warm = rate(32_000, async || busy.run(32_000, true).await).await;
-        row(&format!("{name}, fresh"), &fresh.to_string());
-        row(&format!("{name}, kept"), &warm.to_string());
-        row("  of it the event itself", &format!("{:6.1} µs CPU each", busy.own(true).await));
-        row("  CPU, as multiple of the exchange", &format!("{:.2}", warm.cpu / exchange.cpu));
-    }
-}
-
-/// What a webhook agent costs before it has done anything: one exchange, both ends.
-async fn exchange() -> Rate {
-    use axum::{Json, Router, routing::post};
-    const EACH: u64 = 500;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let echo = post(async |Json(body): Json<serde_json::Value>| Json(body));
-    tokio::spawn(async { axum::serve(listener, Router::new().route("/", echo)).await });
-    let one = |_| {
-        let client = Person::nobody(&url);
-        tokio::spawn(async move {
-            for _ in 0..EACH {
-                client.post("/", json!({ "event": "message", "content": "hello" })).await;
-            }
-        })
-    };
-    let all = async || {
-        futures::future::join_all((0..Busy::AT_ONCE).map(one)).await;
-    };
-    all().await;
-    rate(EACH * Busy::AT_ONCE, all).await
-}
-
 /// What sessions with components hold while nobody says anything.
 async fn density() {
     title("Resident memory of sessions between events");
     let echo = ("Rust", guests::ECHO.to_vec());
-    for (name, guest) in std::iter::once(echo).chain(others()) {
+    for (name, guest) in std::iter::once(echo).chain(languages::others()) {
         for (how, warm, count) in [("fresh", false, 1_000), ("kept", true, 200)] {
             let change = |config: &mut Config| {
                 config.pool.instances = 1_024;

@@ -6,11 +6,11 @@
 
 use super::{
     guest::{Guest, Stop},
-    receipt::{FRAME, Outcome, plain},
+    receipt::{FRAME, Headroom, Outcome, plain},
     run::End,
     world::aiybiz::agent::types::Failure,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 use wasmtime::{Trap, WasmBacktrace, component::ResourceTableError};
 
 /// Less of a limit left than this, in percent, is worth a word.
@@ -30,12 +30,7 @@ pub(super) struct Explained {
 }
 
 /// `cpu` is the time in the guest's own code, `headroom` what is left of each limit.
-pub(super) fn explain(
-    end: &End,
-    guest: &Guest,
-    cpu: Duration,
-    headroom: &BTreeMap<&'static str, u64>,
-) -> Explained {
+pub(super) fn explain(end: &End, guest: &Guest, cpu: Duration, headroom: &Headroom) -> Explained {
     let (outcome, sentence) = match end {
         End::Returned(Ok(())) => (Outcome::Ok, handled(headroom)),
         End::Returned(Err(Failure::Retry(why))) => (
@@ -57,11 +52,10 @@ pub(super) fn explain(
 }
 
 /// All went well; the limit that would be the first to end it, if it is near.
-fn handled(headroom: &BTreeMap<&'static str, u64>) -> String {
-    let nearest = headroom.iter().min_by_key(|(_, left)| **left);
-    match nearest.filter(|(_, left)| **left < LITTLE) {
-        None => "handled".into(),
-        Some((name, left)) => {
+fn handled(headroom: &Headroom) -> String {
+    match headroom.least() {
+        (_, LITTLE..) => "handled".into(),
+        (name, left) => {
             format!("handled, with {left} % of {name} left: use less of it before an event fails")
         }
     }

@@ -52,7 +52,7 @@ pub(super) struct Guest {
     /// Loaded when first asked for.
     pub(super) state: Option<State>,
     pub(super) state_changed: bool,
-    pub(super) deadline: Instant,
+    pub(super) begun: Instant,
     pub(super) known: Arc<Known>,
     /// Handles of the world's own resources that the guest holds.
     pub(super) held: usize,
@@ -106,7 +106,7 @@ impl Guest {
             egress: Egress::new(Arc::clone(&limits), Arc::clone(&scope)),
             table,
             limiter: Limiter::new(&limits),
-            deadline: Instant::now() + limits.wall(),
+            begun: Instant::now(),
             limits,
             facts,
             scope,
@@ -131,7 +131,7 @@ impl Guest {
         scope: Arc<dyn Scope>,
         known: Arc<Known>,
     ) -> bool {
-        self.deadline = Instant::now() + limits.wall();
+        self.begun = Instant::now();
         self.printed.renew(usize::try_from(limits.log_bytes).unwrap_or(usize::MAX));
         self.table.set_max_capacity(usize::try_from(limits.handles).unwrap_or(usize::MAX));
         (self.used, self.ordinal, self.log) = (Used::default(), 0, Vec::new());

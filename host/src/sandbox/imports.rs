@@ -26,7 +26,7 @@ impl agent::delivery::Host for Guest {
 
     async fn remaining_ms(&mut self) -> wasmtime::Result<u32> {
         self.call("delivery.remaining-ms")?;
-        let left = self.deadline.saturating_duration_since(std::time::Instant::now());
+        let left = self.limits.wall().saturating_sub(self.begun.elapsed());
         Ok(u32::try_from(left.as_millis()).unwrap_or(u32::MAX))
     }
 }

@@ -27,10 +27,19 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Begins anew, in the middle of a turn.
+    /// Begins anew with an event: what the host did since the turn began, or the event
+    /// before ended, is a few microseconds and counted with it. Asking the clock once
+    /// more would cost half of one.
     pub(super) fn reset(&self) {
         self.spent.store(0, Ordering::Relaxed);
-        self.began.store(thread_clock(), Ordering::Relaxed);
+    }
+
+    /// All that the event has used, at its end.
+    pub(super) fn end(&self) -> Duration {
+        let now = thread_clock();
+        let began = self.began.swap(now, Ordering::Relaxed);
+        let took = now.saturating_sub(began);
+        Duration::from_nanos(self.spent.fetch_add(took, Ordering::Relaxed) + took)
     }
 
     /// Without the present turn.

@@ -5,7 +5,7 @@ use super::{
     limits::Limits,
     scope::State,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::{collections::BTreeMap, time::Duration};
 
 /// The longest explanation and the longest frame of a backtrace, in bytes.
@@ -100,8 +100,7 @@ pub struct Receipt {
     pub bytes_out: u64,
     /// Outbound requests in their order, the first hundred.
     pub http: Vec<HttpCall>,
-    /// What is left of each limit, in percent.
-    pub headroom: BTreeMap<&'static str, u64>,
+    pub headroom: Headroom,
     /// What kind of crash it was, when it was one: `unreachable`, `stack_overflow`, …
     pub trap_class: Option<&'static str>,
     pub backtrace: Vec<String>,
@@ -111,6 +110,24 @@ pub struct Receipt {
     /// event, and only when the outcome is `ok`.
     #[serde(skip)]
     pub state: Option<State>,
+}
+
+/// What is left of each limit, in percent.
+#[derive(Clone, Debug)]
+pub struct Headroom([(&'static str, u64); 12]);
+
+impl Headroom {
+    /// The limit of which least is left, and how much.
+    pub(super) fn least(&self) -> (&'static str, u64) {
+        let [first, others @ ..] = &self.0;
+        others.iter().fold(*first, |least, next| if next.1 < least.1 { *next } else { least })
+    }
+}
+
+impl Serialize for Headroom {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0)
+    }
 }
 
 /// What was counted while the guest ran.
@@ -126,7 +143,6 @@ pub(super) struct Used {
 }
 
 impl Used {
-    /// What is left of each limit, in percent.
     pub(super) fn headroom(
         &self,
         limits: &Limits,
@@ -134,9 +150,9 @@ impl Used {
         cpu: Duration,
         wall: Duration,
         http: &egress::Used,
-    ) -> BTreeMap<&'static str, u64> {
+    ) -> Headroom {
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        [
+        let all = [
             ("memoryBytes", peak_memory, limits.memory_bytes),
             ("cpuMillis", millis(cpu), limits.cpu_millis),
             ("wallMillis", millis(wall), limits.wall_millis),
@@ -149,14 +165,12 @@ impl Used {
             ("httpCalls", http.count, limits.http_calls),
             ("httpBytes", http.bytes_out + http.bytes_in, limits.http_bytes),
             ("httpMillis", millis(http.waited), limits.http_millis),
-        ]
-        .into_iter()
-        .map(|(name, used, limit)| {
+        ];
+        Headroom(all.map(|(name, used, limit)| {
             let left = limit.saturating_sub(used);
             // What may not be used at all is not running out.
             (name, left.saturating_mul(100).checked_div(limit).unwrap_or(100))
-        })
-        .collect()
+        }))
     }
 }
 

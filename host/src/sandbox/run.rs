@@ -19,11 +19,8 @@ use super::{
 };
 use crate::timestamp::Timestamp;
 use futures::FutureExt;
-use std::{
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tokio::time::{timeout, timeout_at};
 use wasmtime::{Engine, Result, Store, UpdateDeadline};
 
 /// What the guest is told.
@@ -96,8 +93,8 @@ pub(super) async fn run(
     sha256: &str,
     job: Job,
 ) -> (Receipt, Option<Instance>) {
-    let begun = Instant::now();
     let Instance { mut store, agent } = instance;
+    let begun = store.data().begun;
     let warm = agent.is_some();
     let mut instantiated = Duration::ZERO;
     let work = async {
@@ -110,7 +107,7 @@ pub(super) async fn run(
         Ok((returned, agent))
     };
     let work = AssertUnwindSafe(work).catch_unwind();
-    let (end, agent) = match tokio::time::timeout(job.limits.wall(), work).await {
+    let (end, agent) = match timeout_at((begun + job.limits.wall()).into(), work).await {
         Ok(Ok(Ok((returned, agent)))) => (End::Returned(returned), Some(agent)),
         Ok(Ok(Err(error))) => (End::Failed(error), None),
         Ok(Err(_)) => (End::Panicked, None),
@@ -148,7 +145,7 @@ pub(super) async fn instantiate(
 ) -> Result<()> {
     let wall = job.limits.wall();
     let mut instance = Instance::fresh(engine, &job, known);
-    match tokio::time::timeout(wall, pre.instantiate_async(&mut instance.store)).await {
+    match timeout(wall, pre.instantiate_async(&mut instance.store)).await {
         Ok(agent) => agent.map(drop),
         Err(_) => Err(wasmtime::format_err!("it was not ready after {wall:?}")),
     }
@@ -209,7 +206,7 @@ fn receipt(
     if !printed.is_empty() {
         guest.note("info", printed, vec![("stream".into(), "stdio".into())]);
     }
-    let (peak, cpu) = (guest.limiter.peak_memory as u64, guest.known.meter.so_far());
+    let (peak, cpu) = (guest.limiter.peak_memory as u64, guest.known.meter.end());
     let http = guest.egress.used();
     let headroom = guest.used.headroom(&guest.limits, peak, cpu, wall, &http);
     let explained = explain(end, guest, cpu, &headroom);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::id::AgentId;
 use futures::FutureExt;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 use wasmtime::Engine;
 
 pub(super) struct Stage {
@@ -44,9 +44,7 @@ impl Stage {
         component: Arc<Component>,
         job: Job,
     ) -> Result<Receipt, Full> {
-        let queued = Instant::now();
-        let place = self.turnstile.enter(agent, &job.limits).await?;
-        let waited = queued.elapsed();
+        let (place, waited) = self.turnstile.enter(agent, &job.limits).await?;
         let (limits, uploaded) = (Arc::clone(&job.limits), Arc::clone(&component));
         let here = threads::current();
         let known = here.clone().unwrap_or_else(|| Known::of(agent));

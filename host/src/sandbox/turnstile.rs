@@ -10,6 +10,7 @@ use crate::id::AgentId;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 
@@ -51,7 +52,12 @@ pub struct Standing {
 }
 
 impl Turnstile {
-    pub(super) async fn enter(&self, agent: AgentId, limits: &Limits) -> Result<Place, Full> {
+    /// A place, and how long it was waited for.
+    pub(super) async fn enter(
+        &self,
+        agent: AgentId,
+        limits: &Limits,
+    ) -> Result<(Place, Duration), Full> {
         let waiting = {
             let mut places = self.lock();
             places.most = limits.concurrent_events_total;
@@ -61,7 +67,7 @@ impl Turnstile {
             if free && queue.running < queue.most && queue.waiting.is_empty() {
                 queue.running += 1;
                 places.running += 1;
-                return Ok(Place { turnstile: self.clone(), agent });
+                return Ok((Place { turnstile: self.clone(), agent }, Duration::ZERO));
             }
             queue.waiting.retain(|sender| !sender.is_closed());
             if queue.waiting.len() as u64 >= limits.queued_events {
@@ -75,10 +81,12 @@ impl Turnstile {
             places.agents.entry(agent).or_default().waiting.push_back(sender);
             receiver
         };
+        let queued = Instant::now();
         // Limits may just have been raised.
         self.grant();
         // The sender is only dropped with a place in it, which is then taken back.
-        waiting.await.map_err(|_| Full)
+        let place = waiting.await.map_err(|_| Full)?;
+        Ok((place, queued.elapsed()))
     }
 
     pub(super) fn standings(&self) -> Vec<(AgentId, Standing)> {
