@@ -145,6 +145,29 @@ both_engines! {
     }
 }
 
+/// Writers do not stop to write SQLite's log back, and yet it is.
+#[test]
+fn the_log_is_written_back_beside_the_writers() {
+    crate::harness::run(async {
+        let (place, db) = open(Engine::Sqlite).await;
+        let path = place.database_url.strip_prefix("sqlite:").expect("a file").to_owned();
+        let path = path.split('?').next().expect("a path").to_owned();
+        let mut tx = db.write().await.unwrap();
+        // Less than makes a writer do it.
+        let name = "n".repeat(1 << 20);
+        for _ in 0..8 {
+            insert(&mut tx, &name).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let patience = tokio::time::Instant::now() + Duration::from_secs(60);
+        while std::fs::metadata(&path).expect("the database").len() < 8 << 20 {
+            assert!(tokio::time::Instant::now() < patience, "it is still in the log only");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(count(&mut db.read().await.unwrap()).await, 8);
+    });
+}
+
 enum Told {
     Committed,
     GaveUp,

@@ -1,13 +1,13 @@
 //! The threads that guests run on, and whose turn it is.
 //!
 //! Everybody begins on a fast thread. A guest that has used up its [`SLICE`] goes on
-//! on a slow one, where whoever has used least so far is next: an event that needs
-//! a moment more is done soon, however many endless loops there are, and the
-//! operating system lets everything else in this process go before slow threads.
-//! So a guest that computes for ever delays others by a slice, once; and since agents
-//! take turns on the fast threads, many guests of one agent delay others by no more. What the host
-//! does for a slow guest it does on a fast thread all the same: others wait for the
-//! locks it holds.
+//! on a slow one, where agents have equal shares, and whichever of their events has used
+//! least so far is next: an event that needs a moment more is done soon, however many
+//! endless loops there are. The operating system lets everything else in this process
+//! go before slow threads. So a guest that computes for ever delays others by a slice,
+//! once; and since agents take turns on the fast threads too, many guests of one agent
+//! delay them by no more. What the host does for a slow guest it does on a fast thread
+//! all the same: others wait for the locks it holds.
 //!
 //! Each fast thread has a seat with an engine of its own and so many slots for
 //! instances; an instance that was made there is entered from there, until it
@@ -15,6 +15,7 @@
 
 mod known;
 mod rotation;
+mod shares;
 
 pub(super) use known::{Known, current, yield_once};
 
@@ -22,14 +23,13 @@ use super::meter::Metered;
 use async_task::{Builder, Runnable, Task};
 use known::CURRENT;
 use rotation::Rotation;
+use shares::Shares;
 use std::{
     cell::Cell,
-    cmp::Reverse,
-    collections::BinaryHeap,
     future::Future,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::Thread,
     time::Duration,
@@ -77,9 +77,8 @@ struct Shared {
     /// What may go on on any fast thread.
     anywhere: Mutex<Rotation<Turn>>,
     seats: Vec<Seat>,
-    slow: Mutex<BinaryHeap<Patient>>,
+    slow: Mutex<Shares<Turn>>,
     slow_due: Condvar,
-    turns: AtomicU64,
 }
 
 struct Seat {
@@ -88,9 +87,6 @@ struct Seat {
     idle: AtomicBool,
     thread: OnceLock<Thread>,
 }
-
-/// Ordered by what it has used so far, least first; then by when it came.
-struct Patient(Reverse<(Duration, u64)>, Turn);
 
 impl Threads {
     /// So many fast threads, one for each core, and the slow ones; each seat has so many slots. Work runs
@@ -110,7 +106,6 @@ impl Threads {
             seats: (0..count).map(|_| seat()).collect(),
             slow: Mutex::default(),
             slow_due: Condvar::new(),
-            turns: AtomicU64::new(0),
         });
         let fast = (0..count).map(|number| (number, true));
         let slow = (0..slow_threads(count)).map(|number| (number, false));
@@ -178,9 +173,8 @@ impl Shared {
     fn schedule(&self, turn: Turn) {
         let known = turn.metadata();
         if known.is_slow() {
-            let number = self.turns.fetch_add(1, Ordering::Relaxed);
-            let order = Reverse((known.meter.spent(), number));
-            lock(&self.slow).push(Patient(order, turn));
+            let (who, used) = (known.agent, known.used());
+            lock(&self.slow).push(who, used, turn);
             self.slow_due.notify_one();
             return;
         }
@@ -237,7 +231,7 @@ impl Shared {
         let mut waiting = lock(&self.slow);
         while !self.stopping.load(Ordering::SeqCst) {
             match waiting.pop() {
-                Some(Patient(_, turn)) => {
+                Some(turn) => {
                     drop(waiting);
                     run(turn);
                     waiting = lock(&self.slow);
@@ -281,24 +275,4 @@ impl Seat {
 /// Nothing here panics with the lock held.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl PartialEq for Patient {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Patient {}
-
-impl PartialOrd for Patient {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Patient {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
 }

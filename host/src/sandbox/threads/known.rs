@@ -8,9 +8,10 @@ use std::{
     future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
 /// No seat: whichever thread is free.
@@ -30,6 +31,8 @@ pub(in crate::sandbox) struct Known {
     /// Whose turn it is taken to be.
     pub(super) agent: Option<AgentId>,
     seat: AtomicUsize,
+    /// What its agent was charged for so far, in nanoseconds.
+    charged: AtomicU64,
     /// It has used up its slice.
     tired: AtomicBool,
     /// The host is at work for it.
@@ -44,6 +47,7 @@ impl Default for Known {
             meter: Meter::default(),
             agent: None,
             seat: AtomicUsize::new(ANYWHERE),
+            charged: AtomicU64::new(0),
             tired: AtomicBool::new(false),
             hosted: AtomicBool::new(false),
             patient: false,
@@ -63,6 +67,7 @@ impl Known {
     /// An event begins, at that seat; it is over when what is returned is dropped.
     pub(in crate::sandbox) fn begin(self: &Arc<Self>, seat: usize) -> Event {
         self.meter.reset();
+        self.charged.store(0, Ordering::Relaxed);
         self.seat.store(seat, Ordering::Relaxed);
         Event(Arc::clone(self))
     }
@@ -86,6 +91,14 @@ impl Known {
 
     pub(in crate::sandbox) fn is_slow(&self) -> bool {
         self.patient || (self.tired.load(Ordering::Relaxed) && !self.hosted.load(Ordering::Relaxed))
+    }
+
+    /// What it has used, and what of that since the last time this was asked.
+    pub(super) fn used(&self) -> (Duration, Duration) {
+        let spent = self.meter.spent();
+        let nanos = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.charged.swap(nanos, Ordering::Relaxed);
+        (spent, spent.saturating_sub(Duration::from_nanos(before)))
     }
 
     pub(super) fn seat(&self) -> Option<usize> {
