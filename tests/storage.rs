@@ -159,7 +159,7 @@ fn the_log_is_written_back_beside_the_writers() {
             insert(&mut tx, &name).await.unwrap();
         }
         tx.commit().await.unwrap();
-        let patience = tokio::time::Instant::now() + Duration::from_secs(60);
+        let patience = tokio::time::Instant::now() + Duration::from_mins(1);
         while std::fs::metadata(&path).expect("the database").len() < 8 << 20 {
             assert!(tokio::time::Instant::now() < patience, "it is still in the log only");
             tokio::time::sleep(Duration::from_millis(50)).await;

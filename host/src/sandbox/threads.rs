@@ -36,9 +36,9 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::Notify};
 
-/// What an event may use on a fast thread, give or take a tick: twenty times what a
+/// What an event may use on a fast thread, give or take a tick: dozens of times what a
 /// small guest needs, and little enough for a neighbour to wait.
-const SLICE: Duration = Duration::from_micros(250);
+const SLICE: Duration = Duration::from_millis(1);
 
 /// How much lower slow threads stand than others: whoever wakes up goes before them,
 /// and where every core is busy they still get a third of what the others get.

@@ -91,8 +91,8 @@ mod tests {
 
     const TURN: Duration = Duration::from_millis(1);
 
-    fn agent(n: u128) -> Who {
-        Some(AgentId(Uuid::from_u128(n)))
+    const fn agent(n: u128) -> AgentId {
+        AgentId(Uuid::from_u128(n))
     }
 
     /// Gives so many turns to events that never end; how many each agent got.
@@ -110,13 +110,13 @@ mod tests {
     fn eight_loops_of_one_agent_get_as_much_as_one_of_another() {
         let mut shares = Shares::default();
         for _ in 0..8 {
-            shares.push(agent(1), (TURN, TURN), (agent(1), TURN));
+            shares.push(Some(agent(1)), (TURN, TURN), (Some(agent(1)), TURN));
         }
-        shares.push(agent(2), (TURN, TURN), (agent(2), TURN));
+        shares.push(Some(agent(2)), (TURN, TURN), (Some(agent(2)), TURN));
         let got = turns(&mut shares, 100);
-        assert!(got[&agent(1)].abs_diff(got[&agent(2)]) <= 8, "{got:?}");
+        assert!(got[&Some(agent(1))].abs_diff(got[&Some(agent(2))]) <= 8, "{got:?}");
         // Who comes late does not have the past made up for.
-        shares.push(agent(3), (TURN, TURN), (agent(3), TURN));
+        shares.push(Some(agent(3)), (TURN, TURN), (Some(agent(3)), TURN));
         let got = turns(&mut shares, 99);
         assert!(got.values().all(|turns| (30..=36).contains(turns)), "{got:?}");
     }
@@ -125,7 +125,7 @@ mod tests {
     fn of_an_agents_events_the_one_that_has_used_least_goes_first() {
         let mut shares = Shares::default();
         for (spent, name) in [(5, "long"), (1, "short"), (3, "first"), (3, "second")] {
-            shares.push(agent(1), (spent * TURN, TURN), name);
+            shares.push(Some(agent(1)), (spent * TURN, TURN), name);
         }
         let all: Vec<_> = std::iter::from_fn(|| shares.pop()).collect();
         assert_eq!(all, ["short", "first", "second", "long"]);
