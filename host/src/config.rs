@@ -57,7 +57,8 @@ pub struct Flags {
     /// also by plain http; may be repeated
     #[arg(long, env = "AIYBIZ_WEBHOOK_ALLOW", value_delimiter = ',', global = true)]
     pub webhook_allow: Option<Vec<IpNet>>,
-    /// Threads that run components [default: one per processor]
+    /// Threads on which components' events begin; long ones go on on others, one fewer
+    /// [default: one per processor]
     #[arg(long, env = "AIYBIZ_GUEST_THREADS", global = true)]
     pub guest_threads: Option<usize>,
     /// Days that receipts and logs of events are kept [default: 30]
@@ -112,6 +113,7 @@ pub struct Config {
     /// `file:` and a folder.
     pub storage_url: String,
     pub webhook_allow: Vec<IpNet>,
+    /// On which events begin (`sandbox/threads.rs`).
     pub guest_threads: usize,
     pub receipt_days: u64,
     pub receipts_per_agent: u64,

@@ -1,7 +1,7 @@
 //! The JavaScript handler as a webhook, served by Node.js.
 
+use super::process::first_line;
 use std::{
-    io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -22,9 +22,7 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .expect("Node.js is installed: it built the guests");
-        let mut line = String::new();
-        let said = child.stdout.as_mut().expect("a pipe");
-        BufReader::new(said).read_line(&mut line).expect("a line");
+        let line = first_line(&mut child);
         let address = line.trim().strip_prefix("listening on ").expect("where it listens");
         Self { address: address.to_owned(), child }
     }

@@ -4,8 +4,8 @@
 //! gone, however it went. Where no server is installed the tests say so and pass;
 //! under CI they fail.
 
+use super::process::first_line;
 use std::{
-    io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
@@ -79,9 +79,7 @@ fn start() -> Server {
         .stdout(Stdio::piped())
         .spawn()
         .expect("a shell");
-    let mut line = String::new();
-    let said = keeper.stdout.as_mut().expect("a pipe");
-    BufReader::new(said).read_line(&mut line).expect("a line");
+    let line = first_line(&mut keeper);
     assert_eq!(line.trim(), "up", "PostgreSQL did not start");
     Server { port, _keeper: keeper }
 }

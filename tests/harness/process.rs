@@ -36,9 +36,7 @@ impl Process {
 
     fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().expect("the program");
-        let mut line = String::new();
-        let said = child.stdout.as_mut().expect("a pipe");
-        BufReader::new(said).read_line(&mut line).expect("a line");
+        let line = first_line(&mut child);
         let url = line.trim().strip_prefix("listening on ").expect("where it listens");
         Self { url: url.to_owned(), child }
     }
@@ -80,4 +78,12 @@ pub fn command(place: &Place) -> Command {
         .env("RUST_LOG", "error")
         .stdout(Stdio::piped());
     command
+}
+
+/// What a program that was started says first: that it is up, and where.
+pub fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    let said = child.stdout.as_mut().expect("a pipe");
+    BufReader::new(said).read_line(&mut line).expect("a line");
+    line
 }

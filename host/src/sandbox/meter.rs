@@ -1,7 +1,8 @@
 //! What an event costs the processor.
 //!
 //! Counted is the CPU time of the thread while it works for the event: guest code,
-//! setting the instance up, and what the host does for the guest without waiting.
+//! setting the instance up, what the host does for the guest without waiting, and a few
+//! microseconds before (`Meter::reset`).
 //! Waiting costs nothing, and neither does another thread's having the core.
 
 use super::threads::Known;
