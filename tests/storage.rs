@@ -109,6 +109,26 @@ both_engines! {
         }
     }
 
+    /// A writer may be dropped after its first statement was made and before it was
+    /// sent: those who come next begin anew.
+    async fn who_never_sends_leaves_nothing_half_begun(engine: Engine) {
+        let (_place, db) = open(engine).await;
+        let mut silent = db.write().await.unwrap();
+        drop(silent.query("DELETE FROM companies"));
+        let stays = async {
+            let mut tx = db.write().await.unwrap();
+            insert(&mut tx, "stays").await.unwrap();
+            tx.commit().await
+        };
+        let gives_up = async {
+            let mut tx = db.write().await.unwrap();
+            insert(&mut tx, "gives up").await.unwrap();
+        };
+        let (told, (), ()) = tokio::join!(stays, gives_up, async { drop(silent) });
+        told.expect("it is committed, and told so");
+        assert_eq!(names(&db).await, ["stays"]);
+    }
+
     async fn a_writer_does_not_wait_for_company(engine: Engine) {
         let (_place, db) = open(engine).await;
         let mut tx = db.write().await.unwrap();

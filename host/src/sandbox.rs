@@ -38,6 +38,7 @@ mod threads;
 mod turnstile;
 mod uploads;
 mod warm;
+mod wasi;
 mod worker;
 mod world;
 

@@ -37,23 +37,24 @@ type Transfer = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// One event's way out.
 pub(super) struct Egress {
-    books: Arc<Books>,
+    /// Opened with the first request: most events make none.
+    books: Option<Arc<Books>>,
     limits: Arc<Limits>,
     scope: Arc<dyn Scope>,
 }
 
 impl Egress {
     pub(super) fn new(limits: Arc<Limits>, scope: Arc<dyn Scope>) -> Self {
-        Self { books: Arc::new(Books::new(Arc::clone(&limits))), limits, scope }
+        Self { books: None, limits, scope }
     }
 
     /// Lines for the guest's log since the last call, and whether it is over.
     pub(super) fn news(&self) -> Option<(Vec<String>, Option<Stop>)> {
-        self.books.news()
+        self.books.as_ref()?.news()
     }
 
     pub(super) fn used(&self) -> Used {
-        self.books.used()
+        self.books.as_ref().map(|books| books.used()).unwrap_or_default()
     }
 }
 
@@ -61,7 +62,9 @@ impl Drop for Egress {
     /// What a kept instance still has open is of no use to its next event, which has
     /// books of its own.
     fn drop(&mut self) {
-        self.books.close();
+        if let Some(books) = &self.books {
+            books.close();
+        }
     }
 }
 
@@ -87,7 +90,8 @@ impl WasiHttpHooks for Egress {
         options: Option<RequestOptions>,
         _: Transfer,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Transfer)>> + Send> {
-        let call = Books::begin(&self.books, &request);
+        let open = || Arc::new(Books::new(Arc::clone(&self.limits)));
+        let call = Books::begin(self.books.get_or_insert_with(open), &request);
         let (limits, scope) = (Arc::clone(&self.limits), Arc::clone(&self.scope));
         Box::new(async move {
             let exchange = Exchange { limits, scope, options: options.unwrap_or_default() };

@@ -6,8 +6,8 @@ use super::{
     limits::Limits,
     receipt::{LogEntry, Used},
     scope::{Answer, Denied, Nothing, Scope, State},
-    stdio::Printed,
     threads::{self, Known},
+    wasi::Wasi,
 };
 use crate::{id::EventId, timestamp::Timestamp};
 use std::{
@@ -18,11 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 use wasmtime::component::{Resource, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
-
-/// Random bytes a guest may ask for in one call.
-const MAX_RANDOM: u64 = 64 << 10;
 
 /// What the imports tell a guest about the event being handled.
 #[derive(Clone, Debug)]
@@ -34,7 +31,7 @@ pub struct Facts {
 }
 
 pub(super) struct Guest {
-    wasi: WasiCtx,
+    pub(super) wasi: Wasi,
     http: WasiHttpCtx,
     pub(super) egress: Egress,
     pub(super) table: ResourceTable,
@@ -48,7 +45,6 @@ pub(super) struct Guest {
     /// Replies that were shown in part and neither stored nor given up yet.
     pub(super) half_said: BTreeSet<EventId>,
     pub(super) log: Vec<LogEntry>,
-    pub(super) printed: Printed,
     /// Loaded when first asked for.
     pub(super) state: Option<State>,
     pub(super) state_changed: bool,
@@ -88,20 +84,10 @@ impl Guest {
         scope: Arc<dyn Scope>,
         known: Arc<Known>,
     ) -> Self {
-        let printed = Printed::new(usize::try_from(limits.log_bytes).unwrap_or(usize::MAX));
-        let mut wasi = WasiCtx::builder();
-        // No arguments, environment, standard input, directories or network.
-        wasi.stdout(printed.clone())
-            .stderr(printed.clone())
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .allow_blocking_current_thread(false)
-            .max_random_size(MAX_RANDOM);
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.handles).unwrap_or(usize::MAX));
         Self {
-            wasi: wasi.build(),
+            wasi: Wasi::new(usize::try_from(limits.log_bytes).unwrap_or(usize::MAX)),
             http: WasiHttpCtx::new(),
             egress: Egress::new(Arc::clone(&limits), Arc::clone(&scope)),
             table,
@@ -114,7 +100,6 @@ impl Guest {
             ordinal: 0,
             half_said: BTreeSet::new(),
             log: Vec::new(),
-            printed,
             state: None,
             state_changed: false,
             known,
@@ -132,7 +117,7 @@ impl Guest {
         known: Arc<Known>,
     ) -> bool {
         self.begun = Instant::now();
-        self.printed.renew(usize::try_from(limits.log_bytes).unwrap_or(usize::MAX));
+        self.wasi.renew(usize::try_from(limits.log_bytes).unwrap_or(usize::MAX));
         self.table.set_max_capacity(usize::try_from(limits.handles).unwrap_or(usize::MAX));
         (self.used, self.ordinal, self.log) = (Used::default(), 0, Vec::new());
         (self.state, self.state_changed) = (None, false);
@@ -223,7 +208,7 @@ pub(super) async fn within<T>(
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.context(), table: &mut self.table }
     }
 }
 

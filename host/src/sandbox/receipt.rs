@@ -167,9 +167,12 @@ impl Used {
             ("httpMillis", millis(http.waited), limits.http_millis),
         ];
         Headroom(all.map(|(name, used, limit)| {
+            // What was not used, be it that it may not be, is not running out.
+            if used == 0 {
+                return (name, 100);
+            }
             let left = limit.saturating_sub(used);
-            // What may not be used at all is not running out.
-            (name, left.saturating_mul(100).checked_div(limit).unwrap_or(100))
+            (name, left.saturating_mul(100).checked_div(limit).unwrap_or(0))
         }))
     }
 }

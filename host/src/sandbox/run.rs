@@ -19,7 +19,7 @@ use super::{
 };
 use crate::timestamp::Timestamp;
 use futures::FutureExt;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 use tokio::time::{timeout, timeout_at};
 use wasmtime::{Engine, Result, Store, UpdateDeadline};
 
@@ -94,25 +94,8 @@ pub(super) async fn run(
     job: Job,
 ) -> (Receipt, Option<Instance>) {
     let Instance { mut store, agent } = instance;
-    let begun = store.data().begun;
-    let warm = agent.is_some();
-    let mut instantiated = Duration::ZERO;
-    let work = async {
-        let agent = match agent {
-            Some(agent) => agent,
-            None => pre.instantiate_async(&mut store).await?,
-        };
-        instantiated = begun.elapsed();
-        let returned = deliver(&agent, &mut store, &job.event).await?;
-        Ok((returned, agent))
-    };
-    let work = AssertUnwindSafe(work).catch_unwind();
-    let (end, agent) = match timeout_at((begun + job.limits.wall()).into(), work).await {
-        Ok(Ok(Ok((returned, agent)))) => (End::Returned(returned), Some(agent)),
-        Ok(Ok(Err(error))) => (End::Failed(error), None),
-        Ok(Err(_)) => (End::Panicked, None),
-        Err(_) => (End::OutOfTime, None),
-    };
+    let (begun, warm) = (store.data().begun, agent.is_some());
+    let (end, agent, instantiated) = enter(&mut store, agent, pre, &job).await;
     let wall = begun.elapsed();
     let end = heard(store.data_mut(), end);
     let handled = matches!(end, End::Returned(Ok(()))) && !matches!(job.event, Event::Ended(_));
@@ -124,6 +107,38 @@ pub(super) async fn run(
     let mut guest = store.into_data();
     guest.give_up_half_said().await;
     (receipt(&mut guest, &end, sha256, (warm, instantiated), wall), None)
+}
+
+/// Sets the instance up, unless it is kept, and calls it; also tells how long the former
+/// took. The clock runs for the event as a whole.
+async fn enter(
+    store: &mut Store<Guest>,
+    agent: Option<Agent>,
+    pre: &AgentPre<Guest>,
+    job: &Job,
+) -> (End, Option<Agent>, Duration) {
+    let begun = store.data().begun;
+    let mut instantiated = Duration::ZERO;
+    let ended = {
+        // Pinned here: it is large, and every layer around it would move it.
+        let work = pin!(async {
+            let agent = match agent {
+                Some(agent) => agent,
+                None => pre.instantiate_async(&mut *store).await?,
+            };
+            instantiated = begun.elapsed();
+            let returned = deliver(&agent, store, &job.event).await?;
+            Ok((returned, agent))
+        });
+        let work = AssertUnwindSafe(work).catch_unwind();
+        timeout_at((begun + job.limits.wall()).into(), work).await
+    };
+    match ended {
+        Ok(Ok(Ok((returned, agent)))) => (End::Returned(returned), Some(agent), instantiated),
+        Ok(Ok(Err(error))) => (End::Failed(error), None, instantiated),
+        Ok(Err(_)) => (End::Panicked, None, instantiated),
+        Err(_) => (End::OutOfTime, None, instantiated),
+    }
 }
 
 /// A guest whose requests used up a budget may come to its end, or crash over the
@@ -202,7 +217,7 @@ fn receipt(
     (warm, instantiated): (bool, Duration),
     wall: Duration,
 ) -> Receipt {
-    let printed = guest.printed.take();
+    let printed = guest.wasi.printed();
     if !printed.is_empty() {
         guest.note("info", printed, vec![("stream".into(), "stdio".into())]);
     }

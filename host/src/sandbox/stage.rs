@@ -12,7 +12,7 @@ use super::{
 };
 use crate::id::AgentId;
 use futures::FutureExt;
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc};
 use wasmtime::Engine;
 
 pub(super) struct Stage {
@@ -50,7 +50,7 @@ impl Stage {
         let known = here.clone().unwrap_or_else(|| Known::of(agent));
         let event = Arc::clone(self).perform(place, Arc::clone(&known), agent, component, job);
         let performed = match here {
-            Some(_) => AssertUnwindSafe(event).catch_unwind().await,
+            Some(_) => AssertUnwindSafe(pin!(event)).catch_unwind().await,
             None => AssertUnwindSafe(self.threads.spawn(&known, event)).catch_unwind().await,
         };
         let mut receipt = performed.unwrap_or_else(|_| run::lost(limits, &uploaded.sha256));

@@ -49,6 +49,8 @@ struct State {
 #[derive(Clone, Copy)]
 enum Savepoint {
     None,
+    /// As [`Savepoint::Open`], and nobody's work is in the batch before it.
+    First,
     /// Its writer is at work, or was dropped without a word; maybe it was never made.
     Open(Name),
     /// Its writer is done; it is released together with the next step.
@@ -86,7 +88,7 @@ impl Writer {
     /// Waits for the connection and begins a transaction.
     pub async fn turn(self: &Arc<Self>) -> Result<Turn> {
         let mut state = self.queue().await;
-        if let Savepoint::Open(_) = state.savepoint {
+        if state.savepoint.is_open() {
             state = to_the_end(async move {
                 state.tidy().await;
                 state
@@ -153,9 +155,11 @@ impl Turn {
         let Some(batch) = state.batch.clone() else {
             return Err(Error::Protocol("no transaction is open".into()));
         };
-        if let Savepoint::Open(name) = state.savepoint {
-            state.savepoint = Savepoint::Kept(name);
-        }
+        state.savepoint = match state.savepoint {
+            Savepoint::First => Savepoint::Kept(Name::Odd),
+            Savepoint::Open(name) => Savepoint::Kept(name),
+            none_or_kept => none_or_kept,
+        };
         if self.writer.waiting.load(Ordering::Acquire) == 0 {
             return flush(state).await;
         }
@@ -182,6 +186,12 @@ impl Drop for Turn {
     }
 }
 
+impl Savepoint {
+    fn is_open(self) -> bool {
+        matches!(self, Self::First | Self::Open(_))
+    }
+}
+
 impl State {
     /// What has to happen before a writer's first statement.
     fn opening(&self) -> &'static str {
@@ -196,6 +206,7 @@ impl State {
     /// The opening is on its way.
     fn opened(&mut self) {
         self.savepoint = match (&self.batch, self.savepoint) {
+            (None, _) => Savepoint::First,
             (Some(_), Savepoint::Kept(Name::Odd)) => Savepoint::Open(Name::Even),
             _ => Savepoint::Open(Name::Odd),
         };
@@ -204,10 +215,11 @@ impl State {
 
     /// Takes back what a dropped writer left behind.
     async fn tidy(&mut self) {
-        let Savepoint::Open(name) = self.savepoint else { return };
-        let (back, before) = match name {
-            Name::Odd => ("ROLLBACK TO odd; RELEASE odd", "RELEASE even"),
-            Name::Even => ("ROLLBACK TO even; RELEASE even", "RELEASE odd"),
+        let (back, before) = match self.savepoint {
+            Savepoint::None | Savepoint::Kept(_) => return,
+            Savepoint::First => return self.forget().await,
+            Savepoint::Open(Name::Odd) => ("ROLLBACK TO odd; RELEASE odd", "RELEASE even"),
+            Savepoint::Open(Name::Even) => ("ROLLBACK TO even; RELEASE even", "RELEASE odd"),
         };
         // Fails when the savepoint was never made (the writer was dropped before, or the
         // database is locked by another process): nothing to take back, but the one
@@ -216,6 +228,13 @@ impl State {
             let _ = self.execute(before).await;
         }
         self.savepoint = Savepoint::None;
+    }
+
+    /// Takes back a batch in which there is nothing: maybe it was never begun, and what
+    /// came next would stand alone.
+    async fn forget(&mut self) {
+        let _ = self.execute("ROLLBACK").await;
+        (self.batch, self.savepoint) = (None, Savepoint::None);
     }
 
     /// Makes the batch durable and tells everyone in it.
