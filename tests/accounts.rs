@@ -135,6 +135,14 @@ both_engines! {
         assert_eq!(granted.status.code(), Some(0), "{granted:?}");
         assert_eq!(olga.get("/me").await.ok()["user"]["operator"], true);
         assert_eq!(other.get("/me").await.ok()["user"]["operator"], false);
+        // Once more changes nothing. It is recorded, and so are no others.
+        assert_eq!(grant(platform.place(), &[&olga.email]).status.code(), Some(0));
+        let id = olga.get("/me").await.ok()["user"].id();
+        let recorded = olga.get(&format!("/admin/audit?target=user/{id}")).await.ok();
+        let recorded = recorded["data"].as_array().expect("a list");
+        assert_eq!(recorded.len(), 1, "{recorded:?}");
+        assert_eq!(recorded[0]["action"], "operator.granted");
+        assert_eq!(recorded[0]["actorId"], Value::Null, "the command asks nobody's name");
         // The server has not lost its database to the command.
         platform.person("Later").await;
 

@@ -28,7 +28,7 @@ const LAYERS: [&[&str]; 9] = [
 /// Those below: the nouns and what they stand on, in the order in which each may
 /// use the ones after it.
 const BELOW: [(&str, &[&str]); 17] = [
-    ("accounts", &["storage", "error", "clock", "id", "timestamp", "seal"]),
+    ("accounts", &["audit", "storage", "error", "clock", "id", "timestamp", "seal"]),
     ("audit", &["storage", "error", "clock", "id", "timestamp"]),
     ("catalog", &["reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),
     ("sessions", &["catalog", "reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),

@@ -14,6 +14,7 @@ mod crash;
 mod delivery;
 mod egress;
 mod endurance;
+mod fairness;
 mod fuzz;
 mod guests;
 mod harness;

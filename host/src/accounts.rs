@@ -8,6 +8,7 @@ mod password;
 pub use password::Passwords;
 
 use crate::{
+    audit::{self, Decision},
     clock::Clock,
     error::{Error, Result},
     id::{BuilderId, CompanyId, MemberId, UserId},
@@ -17,6 +18,7 @@ use crate::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Serialize;
+use serde_json::json;
 use std::time::Duration;
 
 /// How long a sign-in lasts.
@@ -226,8 +228,21 @@ pub async fn rename_builder(tx: &mut Tx, id: BuilderId, name: &str) -> Result<Bu
     Ok(tx.query(sql).bind(id).bind(name).one().await?)
 }
 
-/// Makes the user with this address an operator; false when there is none.
-pub async fn grant_operator(tx: &mut Tx, email: &str) -> Result<bool> {
-    let sql = "UPDATE users SET operator = TRUE WHERE email = $1";
-    Ok(tx.query(sql).bind(email).run().await? == 1)
+/// Makes the user with this address an operator, and records that the command did; false
+/// when there is none.
+pub async fn grant_operator(tx: &mut Tx, clock: &Clock, email: &str) -> Result<bool> {
+    let found = tx.query_locked("SELECT id, operator FROM users WHERE email = $1").bind(email);
+    let Some((id, operator)) = found.optional::<(UserId, bool)>().await? else { return Ok(false) };
+    if !operator {
+        tx.query("UPDATE users SET operator = TRUE WHERE id = $1").bind(id).run().await?;
+        let decision = Decision {
+            actor: None,
+            action: "operator.granted",
+            target: &format!("user/{id}"),
+            before: json!({ "operator": false }),
+            after: json!({ "operator": true }),
+        };
+        audit::record(tx, clock, decision).await?;
+    }
+    Ok(true)
 }

@@ -139,7 +139,7 @@ async fn grant(config: Config, email: &str) -> Result<()> {
     std::fs::create_dir_all(&config.data_dir)?;
     let db = Db::open(&config.database_url).await.context("database")?;
     let mut tx = db.write().await?;
-    if !accounts::grant_operator(&mut tx, &email).await? {
+    if !accounts::grant_operator(&mut tx, &Clock::default(), &email).await? {
         bail!("nobody has signed up with {email}");
     }
     tx.commit().await?;

@@ -3,7 +3,10 @@
 
 use super::{World, upstream::socket};
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -100,5 +103,41 @@ fn one_call_that_takes_too_long_is_an_error() {
         let call = world.receipt("ok").await["http"][0].clone();
         assert_eq!((&call["status"], &call["error"]), (&200.into(), &"timeout".into()));
         assert!(world.log().await[0].contains("hostCallMillis"));
+    });
+}
+
+/// The other side is not read from any faster than the guest reads.
+#[test]
+fn what_nobody_reads_is_not_fetched() {
+    crate::harness::run(async {
+        let (open, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&sent);
+        let generous = socket(&open, move |mut connection| {
+            let sent = Arc::clone(&count);
+            async move {
+                let _ = connection.read(&mut [0; 1024]).await;
+                let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n";
+                let mut piece = &head[..];
+                while connection.write_all(piece).await.is_ok() {
+                    sent.fetch_add(piece.len(), Ordering::SeqCst);
+                    piece = &[b'x'; 64 << 10];
+                }
+            }
+        })
+        .await;
+        let mut world = World::new(|limits| {
+            limits.http_allow.push(format!("http://generous.test:{generous}"));
+            limits.http_bytes = 1_000_000;
+        })
+        .await;
+        world.send(&format!("GET http://generous.test:{generous}/")).await;
+        world.handled += 1;
+        world.receipt("budget").await;
+        while open.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // What the kernel's buffers on both sides hold, and not much more.
+        let sent = sent.load(Ordering::SeqCst);
+        assert!(sent < 16 << 20, "{sent} bytes were sent for a guest that read a million");
     });
 }

@@ -238,7 +238,7 @@ impl Platform {
     pub async fn operator(&self, name: &str) -> Person {
         let person = self.person(name).await;
         let mut tx = self.host.db.write().await.expect("a transaction");
-        let granted = accounts::grant_operator(&mut tx, &person.email).await;
+        let granted = accounts::grant_operator(&mut tx, &self.clock, &person.email).await;
         assert!(granted.expect("an answer"), "{name} has signed up");
         tx.commit().await.expect("it is kept");
         person

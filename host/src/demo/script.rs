@@ -29,7 +29,7 @@ pub(super) async fn play(host: &Host, url: &str) -> Result<()> {
     let client = Client::enter(url, "client@demo.test", "Cleo Client", PASSWORD).await?;
     Client::enter(url, "operator@demo.test", "Odo Operator", PASSWORD).await?;
     let mut tx = host.db.write().await?;
-    crate::accounts::grant_operator(&mut tx, "operator@demo.test").await?;
+    crate::accounts::grant_operator(&mut tx, &host.clock, "operator@demo.test").await?;
     tx.commit().await?;
     // It is there already when the demo has run before.
     let _ = builder.post("/builder", json!({ "displayName": "Bea's Agents" })).await;

@@ -15,17 +15,17 @@ impl agent::types::Host for Guest {}
 
 impl agent::delivery::Host for Guest {
     async fn event_id(&mut self) -> wasmtime::Result<String> {
-        self.call("delivery.event-id")?;
+        self.call("delivery.event-id").await?;
         Ok(self.facts.event_id.clone())
     }
 
     async fn attempt(&mut self) -> wasmtime::Result<u32> {
-        self.call("delivery.attempt")?;
+        self.call("delivery.attempt").await?;
         Ok(self.facts.attempt)
     }
 
     async fn remaining_ms(&mut self) -> wasmtime::Result<u32> {
-        self.call("delivery.remaining-ms")?;
+        self.call("delivery.remaining-ms").await?;
         let left = self.limits.wall().saturating_sub(self.begun.elapsed());
         Ok(u32::try_from(left.as_millis()).unwrap_or(u32::MAX))
     }

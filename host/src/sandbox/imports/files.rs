@@ -29,7 +29,7 @@ pub struct Drafting(Draft);
 
 impl files::Host for Guest {
     async fn list(&mut self, cursor: Option<String>) -> Result<Result<FilePage, FileError>> {
-        self.call("files.list")?;
+        self.call("files.list").await?;
         let scope = self.scope.clone();
         let listed = self.file_answer("files.list", scope.files()).await?;
         Ok(listed.map(|mut all| {
@@ -45,7 +45,7 @@ impl files::Host for Guest {
     }
 
     async fn find(&mut self, path: String) -> Result<Result<types::FileInfo, FileError>> {
-        self.call("files.find")?;
+        self.call("files.find").await?;
         let found = self.find_file("files.find", |file| file.path == path).await?;
         Ok(found.map(types::FileInfo::from))
     }
@@ -55,7 +55,7 @@ impl files::Host for Guest {
         id: String,
         offset: u64,
     ) -> Result<Result<Resource<Reading>, FileError>> {
-        self.call("files.open")?;
+        self.call("files.open").await?;
         Ok(match self.find_file("files.open", |file| file.id == id).await? {
             Ok(file) => Ok(self.hold(Reading { file, at: offset })?),
             Err(refused) => Err(refused),
@@ -67,7 +67,7 @@ impl files::Host for Guest {
         path: String,
         media_type: Option<String>,
     ) -> Result<Result<Resource<Drafting>, FileError>> {
-        self.call("files.create")?;
+        self.call("files.create").await?;
         // A declaration, not a fact: one that cannot be a media type is none.
         let sound =
             |kind: &String| kind.len() <= MEDIA_TYPE && kind.chars().all(|c| !c.is_control());
@@ -81,7 +81,7 @@ impl files::Host for Guest {
     }
 
     async fn remove(&mut self, id: String) -> Result<Result<(), FileError>> {
-        self.call("files.remove")?;
+        self.call("files.remove").await?;
         let scope = self.scope.clone();
         self.file_answer("files.remove", scope.remove(&id)).await
     }
@@ -89,7 +89,7 @@ impl files::Host for Guest {
 
 impl files::HostReader for Guest {
     async fn info(&mut self, this: Resource<Reading>) -> Result<types::FileInfo> {
-        self.call("reader.info")?;
+        self.call("reader.info").await?;
         Ok(self.table.get(&this)?.file.clone().into())
     }
 
@@ -98,7 +98,7 @@ impl files::HostReader for Guest {
         this: Resource<Reading>,
         max: u32,
     ) -> Result<Result<Vec<u8>, FileError>> {
-        self.call("reader.read")?;
+        self.call("reader.read").await?;
         let Reading { file, at } = self.table.get(&this)?;
         let (file, at) = (file.clone(), *at);
         let wanted = u64::from(max).clamp(1, CHUNK).min(file.size.saturating_sub(at));
@@ -129,7 +129,7 @@ impl files::HostWriter for Guest {
         this: Resource<Drafting>,
         bytes: Vec<u8>,
     ) -> Result<Result<(), FileError>> {
-        self.call("writer.write")?;
+        self.call("writer.write").await?;
         let size = bytes.len() as u64;
         if size > CHUNK {
             return Ok(Err(FileError::QuotaExceeded(CHUNK)));
@@ -153,7 +153,7 @@ impl files::HostWriter for Guest {
         &mut self,
         this: Resource<Drafting>,
     ) -> Result<Result<types::FileInfo, FileError>> {
-        self.call("writer.finish")?;
+        self.call("writer.finish").await?;
         let Drafting(draft) = self.release(this)?;
         let scope = self.scope.clone();
         let published = self.file_answer("writer.finish", scope.publish(draft)).await?;

@@ -20,7 +20,7 @@ impl log::Host for Guest {
         message: String,
         fields: Vec<(String, String)>,
     ) -> Result<()> {
-        self.call("log.write")?;
+        self.call("log.write").await?;
         let level = match level {
             Level::Trace => "trace",
             Level::Debug => "debug",

@@ -29,17 +29,17 @@ pub struct Writing {
 
 impl session::Host for Guest {
     async fn id(&mut self) -> Result<String> {
-        self.call("session.id")?;
+        self.call("session.id").await?;
         Ok(self.facts.session_id.clone())
     }
 
     async fn started_at(&mut self) -> Result<u64> {
-        self.call("session.started-at")?;
+        self.call("session.started-at").await?;
         Ok(self.facts.started_at.as_millis())
     }
 
     async fn reply(&mut self, content: String) -> Result<Result<String, ReplyError>> {
-        self.call("session.reply")?;
+        self.call("session.reply").await?;
         if let Err(refused) = checked(&content) {
             return Ok(Err(refused));
         }
@@ -50,7 +50,7 @@ impl session::Host for Guest {
     }
 
     async fn begin_reply(&mut self) -> Result<Result<Resource<Writing>, ReplyError>> {
-        self.call("session.begin-reply")?;
+        self.call("session.begin-reply").await?;
         let id = self.scope.new_reply_id();
         let ordinal = self.next_ordinal();
         let writing = Writing { id, ordinal, text: String::new(), units: 0 };
@@ -58,7 +58,7 @@ impl session::Host for Guest {
     }
 
     async fn send_typing(&mut self) -> Result<()> {
-        self.call("session.send-typing")?;
+        self.call("session.send-typing").await?;
         self.scope.typing();
         Ok(())
     }
@@ -68,7 +68,7 @@ impl session::Host for Guest {
         cursor: Option<String>,
         limit: u32,
     ) -> Result<Result<HistoryPage, HistoryError>> {
-        self.call("session.history")?;
+        self.call("session.history").await?;
         let Ok(after) = cursor.as_deref().unwrap_or("0").parse::<i64>() else {
             return Ok(Err(HistoryError::InvalidCursor));
         };
@@ -90,7 +90,7 @@ impl session::HostReplyStream for Guest {
         this: Resource<Writing>,
         piece: String,
     ) -> Result<Result<(), ReplyError>> {
-        self.call("reply-stream.write")?;
+        self.call("reply-stream.write").await?;
         let whole = self.table.get(&this)?.text.len() + piece.len();
         if whole > REPLY_BYTES {
             return Ok(Err(too_long()));
@@ -107,7 +107,7 @@ impl session::HostReplyStream for Guest {
     }
 
     async fn finish(&mut self, this: Resource<Writing>) -> Result<Result<String, ReplyError>> {
-        self.call("reply-stream.finish")?;
+        self.call("reply-stream.finish").await?;
         let Writing { id, ordinal, text, .. } = self.release(this)?;
         if let Err(refused) = checked(&text) {
             return Ok(Err(refused));

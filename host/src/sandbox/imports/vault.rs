@@ -17,12 +17,12 @@ pub struct Secret(String);
 
 impl state::Host for Guest {
     async fn get(&mut self, key: String) -> Result<Result<Option<Vec<u8>>, StateError>> {
-        self.call("state.get")?;
+        self.call("state.get").await?;
         Ok(self.loaded_state("state.get").await?.map(|state| state.get(&key).cloned()))
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<Result<(), StateError>> {
-        self.call("state.set")?;
+        self.call("state.set").await?;
         if key.is_empty() || key.len() > KEY_BYTES || key.contains('\0') {
             return Ok(Err(StateError::InvalidKey));
         }
@@ -42,14 +42,14 @@ impl state::Host for Guest {
     }
 
     async fn delete(&mut self, key: String) -> Result<Result<(), StateError>> {
-        self.call("state.delete")?;
+        self.call("state.delete").await?;
         let removed = self.loaded_state("state.delete").await?.map(|state| state.remove(&key));
         self.state_changed |= matches!(removed, Ok(Some(_)));
         Ok(removed.map(drop))
     }
 
     async fn keys(&mut self, prefix: String) -> Result<Result<Vec<String>, StateError>> {
-        self.call("state.keys")?;
+        self.call("state.keys").await?;
         Ok(self
             .loaded_state("state.keys")
             .await?
@@ -72,7 +72,7 @@ impl Guest {
 
 impl secrets::Host for Guest {
     async fn get(&mut self, name: String) -> Result<Result<Resource<Secret>, SecretError>> {
-        self.call("secrets.get")?;
+        self.call("secrets.get").await?;
         // PostgreSQL does not even look for a name with a NUL.
         if name.contains('\0') {
             return Ok(Err(SecretError::NotFound));
@@ -94,7 +94,7 @@ impl secrets::Host for Guest {
 
 impl secrets::HostSecret for Guest {
     async fn reveal(&mut self, this: Resource<Secret>) -> Result<Result<String, SecretError>> {
-        self.call("secret.reveal")?;
+        self.call("secret.reveal").await?;
         Ok(Ok(self.table.get(&this)?.0.clone()))
     }
 
@@ -106,7 +106,7 @@ impl secrets::HostSecret for Guest {
 
 impl config::Host for Guest {
     async fn get(&mut self, key: String) -> Result<Option<String>> {
-        self.call("config.get")?;
+        self.call("config.get").await?;
         let scope = self.scope.clone();
         // The WIT has no error here: a store that fails ends the event.
         let values = within(self.limits.host_call(), "config.get", scope.config()).await?;
