@@ -120,7 +120,7 @@ fn what_nobody_reads_is_not_fetched() {
                 let mut piece = &head[..];
                 while connection.write_all(piece).await.is_ok() {
                     sent.fetch_add(piece.len(), Ordering::SeqCst);
-                    piece = &[b'x'; 64 << 10];
+                    piece = &[b'x'; 16 << 10];
                 }
             }
         })

@@ -24,8 +24,9 @@ const TICK: Duration = Duration::from_millis(1);
 pub(super) const TRIALS: u32 = 4;
 
 /// Kept mapped per slot after an instance is gone, so that the next one need not
-/// fault it in again; small guests fit wholly.
-const KEEP_RESIDENT: usize = 1 << 20;
+/// fault it in again: what a small guest writes to fits wholly, and a thousand slots that
+/// were once used hold no more than 128 MiB.
+const KEEP_RESIDENT: usize = 128 << 10;
 
 /// The native stack of a guest: what its own calls may use, and with what the host's
 /// imports need on top of that, with room to spare: a host call that ran out of it

@@ -41,8 +41,8 @@ use tokio::{runtime::Handle, sync::Notify};
 const SLICE: Duration = Duration::from_millis(1);
 
 /// How much lower slow threads stand than others: whoever wakes up goes before them,
-/// and where every core is busy they still get a third of what the others get.
-const LOW: i32 = 5;
+/// and where every core is busy they still get a tenth of what the others get.
+const LOW: i32 = 10;
 
 thread_local! {
     static SEAT: Cell<usize> = const { Cell::new(0) };
