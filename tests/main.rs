@@ -31,6 +31,7 @@ mod receipts;
 mod refusals;
 mod residue;
 mod rotation;
+mod session_life;
 mod shared_items;
 mod storage;
 mod streams;

@@ -38,6 +38,16 @@ const RECEIPTS_PER_AGENT: u64 = 100_000;
 
 const MOST_RECEIPTS_PER_AGENT: u64 = 100_000_000;
 
+/// Ten minutes, as the contract says (§7): time for a server to wake up.
+const PROVISIONING_SECONDS: u64 = 600;
+
+/// Ten minutes, as Mercure has them: long enough to be rare, short enough for what is
+/// behind a load balancer to be drained.
+const STREAM_SECONDS: u64 = 600;
+
+/// What either may be: a second, for tests, to a day.
+const DAY_SECONDS: u64 = 86_400;
+
 /// The flags that every command takes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
@@ -67,6 +77,13 @@ pub struct Flags {
     /// Receipts kept of one agent, with their logs; the oldest go first [default: 100000]
     #[arg(long, env = "AIYBIZ_RECEIPTS_PER_AGENT", global = true)]
     pub receipts_per_agent: Option<u64>,
+    /// Seconds that an agent has to become ready for a session [default: 600]
+    #[arg(long, env = "AIYBIZ_PROVISIONING_SECONDS", global = true)]
+    pub provisioning_seconds: Option<u64>,
+    /// Seconds after which an event stream is closed, give or take a tenth; its client
+    /// comes back by itself and misses nothing [default: 600]
+    #[arg(long, env = "AIYBIZ_STREAM_SECONDS", global = true)]
+    pub stream_seconds: Option<u64>,
     /// A TOML file with these settings and the sandbox's limits
     #[arg(long, env = "AIYBIZ_CONFIG", global = true)]
     pub config: Option<PathBuf>,
@@ -97,6 +114,8 @@ struct File {
     guest_threads: Option<usize>,
     receipt_days: Option<u64>,
     receipts_per_agent: Option<u64>,
+    provisioning_seconds: Option<u64>,
+    stream_seconds: Option<u64>,
     secret_key: Option<String>,
     previous_secret_keys: Option<Vec<String>>,
     pool: Pool,
@@ -117,6 +136,8 @@ pub struct Config {
     pub guest_threads: usize,
     pub receipt_days: u64,
     pub receipts_per_agent: u64,
+    pub provisioning_seconds: u64,
+    pub stream_seconds: u64,
     pub pool: Pool,
     pub limits: Limits,
     #[serde(skip)]
@@ -165,6 +186,13 @@ impl Config {
         if !(1..=MOST_RECEIPTS_PER_AGENT).contains(&receipts_per_agent) {
             bail!("receiptsPerAgent must be between 1 and {MOST_RECEIPTS_PER_AGENT}");
         }
+        let provisioning = flags.provisioning_seconds.or(file.provisioning_seconds);
+        let stream = flags.stream_seconds.or(file.stream_seconds);
+        for (name, given) in [("provisioningSeconds", provisioning), ("streamSeconds", stream)] {
+            if given.is_some_and(|given| !(1..=DAY_SECONDS).contains(&given)) {
+                bail!("{name} must be between 1 and {DAY_SECONDS}");
+            }
+        }
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let secret_key = flags.secret_key.or(file.secret_key);
         let previous = flags.previous_secret_keys.or(file.previous_secret_keys).unwrap_or_default();
@@ -176,6 +204,8 @@ impl Config {
             guest_threads: threads.unwrap_or(processors).max(1),
             receipt_days,
             receipts_per_agent,
+            provisioning_seconds: provisioning.unwrap_or(PROVISIONING_SECONDS),
+            stream_seconds: stream.unwrap_or(STREAM_SECONDS),
             pool: file.pool,
             limits: file.limits,
             secret_key: secret_key.map(|text| parse_key(&text)).transpose()?,

@@ -209,6 +209,25 @@ async fn cannot_say(tx: &mut Tx, id: SessionId, company: CompanyId) -> Result<Er
     })
 }
 
+/// Sessions that were opened before `until` and whose agent is not ready yet.
+pub async fn provisioning_since(
+    tx: &mut Tx,
+    until: Timestamp,
+    limit: i64,
+) -> Result<Vec<SessionId>> {
+    let sql = "SELECT id FROM sessions WHERE status = 'provisioning' AND created_at < $1
+               ORDER BY created_at LIMIT $2";
+    let found: Vec<(SessionId,)> = tx.query(sql).bind(until).bind(limit).all().await?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+/// Is its agent still not ready? It stays so until the transaction ends.
+pub async fn still_provisioning(tx: &mut Tx, id: SessionId) -> Result<bool> {
+    let sql = "SELECT id FROM sessions WHERE id = $1 AND status = 'provisioning'";
+    let found: Option<(SessionId,)> = tx.query_locked(sql).bind(id).optional().await?;
+    Ok(found.is_some())
+}
+
 /// The agent is ready. None when it was already, or when the session is over.
 pub async fn activate(tx: &mut Tx, clock: &Clock, id: SessionId) -> Result<Option<Entry>> {
     let now = clock.now();

@@ -5,6 +5,7 @@
 //! another try. It asks the database once a second, and at once when told.
 
 pub mod lane;
+mod overdue;
 mod retry;
 mod scope;
 
@@ -104,6 +105,7 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     components::give_up(&mut tx, now - SILENCE).await?;
     accounts::sweep_tokens(&mut tx, now).await?;
     tx.commit().await?;
+    overdue::end(host).await?;
     sweep_receipts(host).await
 }
 

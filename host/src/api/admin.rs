@@ -3,10 +3,15 @@
 mod audit;
 mod limits;
 mod sandbox;
+mod sessions;
 
 use crate::host::Host;
 use axum::Router;
 
 pub(super) fn routes() -> Router<Host> {
-    Router::new().merge(limits::routes()).merge(audit::routes()).merge(sandbox::routes())
+    Router::new()
+        .merge(limits::routes())
+        .merge(audit::routes())
+        .merge(sandbox::routes())
+        .merge(sessions::routes())
 }

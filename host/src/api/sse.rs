@@ -17,6 +17,15 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a client may leave a line unread.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a stream lives, in seconds from the operator's: spread by a tenth, so that
+/// streams that began together do not come back together.
+pub(super) fn life(clock: &Clock, seconds: u64) -> Duration {
+    let dice = u32::from(u16::from_le_bytes(clock.random()));
+    let mean = Duration::from_secs(seconds);
+    // 0.9 to 1.1 in steps of 0.2 / 65536.
+    mean * 9 / 10 + mean / 5 * dice / 65_536
+}
+
 /// Lines on their way to the connection.
 const LINES: usize = 32;
 
@@ -24,6 +33,8 @@ const LINES: usize = 32;
 pub(super) enum End {
     /// There is nothing more to come, or the client may no longer see it.
     Over,
+    /// It has lived for long enough; the client may come back at once.
+    Old,
     Stopping,
     /// The client is gone or too slow.
     Gone,

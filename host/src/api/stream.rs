@@ -9,7 +9,7 @@
 use super::{
     caller, input,
     input::Params,
-    sse::{End, HEARTBEAT, Out},
+    sse::{End, HEARTBEAT, Out, life},
 };
 use crate::{
     accounts,
@@ -30,8 +30,10 @@ use serde::Deserialize;
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
+    pin::pin,
     sync::Arc,
 };
+use tokio::time::sleep;
 
 /// Entries read from the log at once.
 const PAGE: i64 = 100;
@@ -145,12 +147,15 @@ impl Reader {
             }
         }
         let stopping = self.host.stopping.clone();
+        let old = sleep(life(&self.host.clock, self.host.config.stream_seconds));
+        let mut old = pin!(old);
         loop {
             let signal = tokio::select! {
                 signal = self.listener.next() => signal,
                 () = stopping.cancelled() => return Err(End::Stopping),
                 () = self.out.closed() => return Err(End::Gone),
-                () = tokio::time::sleep(HEARTBEAT) => {
+                () = &mut old => return Err(End::Old),
+                () = sleep(HEARTBEAT) => {
                     self.out.still_here().await?;
                     // Also a look at the log.
                     Signal::News

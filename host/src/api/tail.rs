@@ -13,7 +13,7 @@ use super::{
     caller::{self, Builder, Caller, Operator},
     input::Params,
     receipts::{entry, level, narrowed, parsed, summary},
-    sse::{End, HEARTBEAT, Out},
+    sse::{End, HEARTBEAT, Out, life},
 };
 use crate::{
     accounts::{self, Identity},
@@ -44,6 +44,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::time::sleep;
 
 /// How soon another process's receipts are found.
 const LOOK: Duration = Duration::from_secs(1);
@@ -154,14 +155,16 @@ impl Tail {
     async fn run(mut self) -> Result<Infallible, End> {
         self.out.welcome(&self.host.clock).await?;
         let (tails, stopping) = (self.host.tails.clone(), self.host.stopping.clone());
+        let mut old = pin!(sleep(life(&self.host.clock, self.host.config.stream_seconds)));
         loop {
             let mut news = pin!(tails.news());
             // What is written from here on wakes it.
             news.as_mut().enable();
             self.look().await?;
             tokio::select! {
-                () = news => tokio::time::sleep(GATHER).await,
-                () = tokio::time::sleep(LOOK) => {}
+                () = news => sleep(GATHER).await,
+                () = sleep(LOOK) => {}
+                () = &mut old => return Err(End::Old),
                 () = stopping.cancelled() => return Err(End::Stopping),
                 () = self.out.closed() => return Err(End::Gone),
             }
