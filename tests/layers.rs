@@ -33,7 +33,7 @@ const BELOW: [(&str, &[&str]); 17] = [
     ("catalog", &["reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),
     ("sessions", &["catalog", "reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),
     ("files", &["storage", "error", "clock", "id", "timestamp"]),
-    ("delivery", &["sandbox", "clock", "id", "timestamp", "error"]),
+    ("delivery", &["sandbox", "net", "clock", "id", "timestamp", "error"]),
     ("policy", &["audit", "sandbox", "storage", "error", "clock", "id"]),
     // A component's requests go out the way that webhooks go.
     ("sandbox", &["objects", "net", "error", "id", "timestamp", "seal"]),

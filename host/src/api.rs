@@ -24,6 +24,7 @@ mod sse;
 mod stream;
 mod tail;
 mod uploads;
+mod webhook;
 
 use crate::{
     error::{Error, Kind},
@@ -52,6 +53,7 @@ pub fn router(host: Host) -> Router {
         .merge(receipts::routes())
         .merge(tail::routes())
         .merge(settings::routes())
+        .merge(webhook::routes())
         .merge(agent::routes())
         .merge(admin::routes())
         .route("/healthz", get(async || Json(json!({ "ok": true }))))

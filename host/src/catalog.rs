@@ -6,12 +6,12 @@
 pub mod canaries;
 pub mod components;
 pub mod settings;
+pub mod signing;
 
 use crate::{
     clock::Clock,
     error::{Error, Result},
     id::{AgentId, BuilderId},
-    reseal::Column,
     storage::{Json, Tx},
     timestamp::Timestamp,
 };
@@ -285,28 +285,9 @@ pub async fn delete(tx: &mut Tx, id: AgentId) -> Result<()> {
         return Err(Error::conflict("agent_in_use", detail));
     }
     tx.query("DELETE FROM settings WHERE agent_id = $1").bind(id).run().await?;
+    tx.query("DELETE FROM former_secrets WHERE agent_id = $1").bind(id).run().await?;
     tx.query("DELETE FROM canaries WHERE agent_id = $1").bind(id).run().await?;
     tx.query("DELETE FROM components WHERE agent_id = $1").bind(id).run().await?;
     tx.query("DELETE FROM agents WHERE id = $1").bind(id).run().await?;
     Ok(())
-}
-
-/// The sealed signing secret of a webhook agent.
-pub async fn webhook_secret(tx: &mut Tx, id: AgentId) -> Result<Option<Vec<u8>>> {
-    let sql = "SELECT webhook_secret FROM agents WHERE id = $1";
-    let found: Option<(Option<Vec<u8>>,)> = tx.query(sql).bind(id).optional().await?;
-    Ok(found.and_then(|(secret,)| secret))
-}
-
-/// Signing secrets. An agent has one, so that its name is nothing.
-pub const SEALED: Column = Column {
-    select: "SELECT id, '' AS name, webhook_secret AS value FROM agents
-         WHERE SUBSTR(webhook_secret, 1, 8) <> $1 AND id > $2 AND $3 = '' ORDER BY id LIMIT $4",
-    update: "UPDATE agents SET webhook_secret = $3 WHERE id = $1 AND $2 = ''",
-    place: |agent, _| secret_place(AgentId(agent)),
-};
-
-/// For which place an agent's signing secret is sealed.
-pub fn secret_place(agent: AgentId) -> String {
-    format!("webhook secret/{agent}")
 }

@@ -5,7 +5,8 @@
 mod inspect;
 
 use crate::{
-    accounts, catalog,
+    accounts,
+    catalog::{settings, signing},
     clock::Clock,
     config::{Config, Flags},
     demo,
@@ -151,7 +152,8 @@ async fn grant(config: Config, email: &str) -> Result<()> {
 async fn reseal(config: Config) -> Result<()> {
     let (clock, key) = (Clock::default(), config.key(&Clock::default())?);
     let db = Db::open(&config.database_url).await.context("database")?;
-    let columns = [catalog::SEALED, catalog::settings::SEALED, sessions::shared::SEALED];
+    let columns =
+        [signing::SEALED, signing::SEALED_FORMER, settings::SEALED, sessions::shared::SEALED];
     let done = reseal::all(&db, &clock, &key, &columns).await?;
     db.close().await;
     println!("{} values were put under the current key", done.resealed);

@@ -6,6 +6,7 @@
 //! or the agent API (webhook).
 
 pub mod component;
+pub mod exchange;
 pub mod webhook;
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     timestamp::Timestamp,
 };
 use async_trait::async_trait;
+use exchange::Exchange;
 use std::sync::Arc;
 
 /// One event on its way to one agent.
@@ -40,6 +42,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// What a component's run cost.
     pub receipt: Option<Receipt>,
+    /// What went over the wire to a webhook.
+    pub exchange: Option<Exchange>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

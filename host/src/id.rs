@@ -53,6 +53,8 @@ id! {
     ItemId;
     /// One run of a component for one event.
     InvocationId;
+    /// One try of sending an event to a webhook.
+    AttemptId;
     /// A version on trial.
     CanaryId;
     /// An entry of the record of what operators decided.

@@ -194,6 +194,11 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
+/// Was it this guard that would not dial?
+pub fn is_closed(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<Closed>()
+}
+
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
         let (guard, which) = (self.guard.clone(), self.which);

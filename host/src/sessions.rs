@@ -5,6 +5,7 @@
 //! that the agent must learn of are delivered by the session's lane ([`lane`]),
 //! one at a time and in order.
 
+pub mod attempts;
 pub mod drafts;
 pub mod lane;
 pub mod lines;

@@ -11,9 +11,9 @@ mod scope;
 
 use crate::{
     accounts,
-    catalog::components,
+    catalog::{components, signing},
     host::Host,
-    sessions::{self, receipts::sweep},
+    sessions::{self, attempts, receipts::sweep},
     timestamp::Timestamp,
 };
 use std::time::Duration;
@@ -104,12 +104,13 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let mut tx = host.db.write().await?;
     components::give_up(&mut tx, now - SILENCE).await?;
     accounts::sweep_tokens(&mut tx, now).await?;
+    signing::sweep(&mut tx, now).await?;
     tx.commit().await?;
     overdue::end(host).await?;
     sweep_receipts(host).await
 }
 
-/// Deletes receipts that are too old, then those that are too many of one agent.
+/// Deletes receipts, and a webhook's tries, that are too old, then those that are too many of one agent.
 async fn sweep_receipts(host: &Host) -> crate::error::Result<()> {
     let days = u32::try_from(host.config.receipt_days).unwrap_or(u32::MAX);
     let until = host.clock.now() - DAY * days;
@@ -117,7 +118,9 @@ async fn sweep_receipts(host: &Host) -> crate::error::Result<()> {
     let mut full = true;
     while full && left > 0 {
         let mut tx = host.db.write().await?;
-        full = sweep::old(&mut tx, until).await? == u64::from(sweep::BATCH);
+        let tries = attempts::sweep(&mut tx, until).await?;
+        full = sweep::old(&mut tx, until).await? == u64::from(sweep::BATCH)
+            || tries == attempts::BATCH.unsigned_abs();
         tx.commit().await?;
         left -= 1;
     }

@@ -113,7 +113,7 @@ async fn create(
     )?;
     let id: AgentId = host.clock.id();
     let secret = (listing.delivery == "webhook").then(|| webhook::new_secret(&host.clock));
-    let place = catalog::secret_place(id);
+    let place = catalog::signing::place(id);
     let sealed = secret.as_ref().map(|text| host.key.seal(&host.clock, &place, text.as_bytes()));
     let mut tx = host.db.write().await?;
     let template =

@@ -35,8 +35,10 @@ impl Delivery for ToComponent {
             keep: self.keep,
         };
         match self.sandbox.handle(parcel.agent, Arc::clone(&self.component), job).await {
-            Ok(receipt) => Report { verdict: verdict(&receipt), receipt: Some(receipt) },
-            Err(Full) => Report { verdict: Verdict::Busy, receipt: None },
+            Ok(receipt) => {
+                Report { verdict: verdict(&receipt), receipt: Some(receipt), exchange: None }
+            }
+            Err(Full) => Report { verdict: Verdict::Busy, receipt: None, exchange: None },
         }
     }
 }

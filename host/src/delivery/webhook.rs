@@ -1,14 +1,20 @@
 //! Delivery to a builder's server: a POST, signed as Standard Webhooks asks
 //! (`{id}.{timestamp}.{body}`, HMAC-SHA256, header `webhook-signature: v1,…`).
 
-use super::{Delivery, Failure, Parcel, Report, Verdict, What};
+use super::{
+    Delivery, Failure, Parcel, Report, Verdict, What,
+    exchange::{Exchange, class},
+};
 use crate::{clock::Clock, sandbox::Author};
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use std::{error::Error as _, time::Duration};
+use std::{
+    error::Error as _,
+    time::{Duration, Instant},
+};
 use url::Url;
 
 /// For the whole exchange, from the first look-up to the last byte (contract §8).
@@ -24,8 +30,8 @@ pub struct ToWebhook {
     pub http: reqwest::Client,
     pub clock: Clock,
     pub url: Url,
-    /// With its prefix.
-    pub secret: String,
+    /// With their prefix. Each signs; a receiver that knows any of them is content.
+    pub secrets: Vec<String>,
     /// The session's token, by which the agent answers.
     pub token: String,
 }
@@ -33,20 +39,30 @@ pub struct ToWebhook {
 #[async_trait]
 impl Delivery for ToWebhook {
     async fn deliver(&self, parcel: Parcel) -> Report {
-        let verdict = match tokio::time::timeout(EXCHANGE, self.exchange(&parcel)).await {
+        let (begun, mut told) = (Instant::now(), Exchange::default());
+        let exchange = self.exchange(&parcel, begun, &mut told);
+        let verdict = match tokio::time::timeout(EXCHANGE, exchange).await {
             Ok(verdict) => verdict,
             Err(_) => later("timeout", format!("the agent did not answer within {EXCHANGE:?}")),
         };
-        Report { verdict, receipt: None }
+        if let Verdict::Later(failure) | Verdict::Never(failure) = &verdict {
+            told.error.get_or_insert(failure.code);
+            told.detail = Some(failure.reason.clone());
+        }
+        told.close(millis(begun));
+        Report { verdict, receipt: None, exchange: Some(told) }
     }
 }
 
 impl ToWebhook {
-    async fn exchange(&self, parcel: &Parcel) -> Verdict {
-        let body = body(parcel, &self.token).to_string();
+    async fn exchange(&self, parcel: &Parcel, begun: Instant, told: &mut Exchange) -> Verdict {
+        let shown = body(parcel, &self.token);
+        let body = shown.to_string();
+        told.url = self.url.to_string();
         let id = parcel.event.to_string();
         let timestamp = self.clock.now().as_secs().to_string();
-        let Some(signature) = sign(&self.secret, &id, &timestamp, &body) else {
+        let signatures = self.secrets.iter().map(|secret| sign(secret, &id, &timestamp, &body));
+        let Some(signatures) = signatures.collect::<Option<Vec<_>>>() else {
             return never("no_secret", "the agent's signing secret is damaged");
         };
         let request = self
@@ -56,22 +72,40 @@ impl ToWebhook {
             .header("accept-encoding", "identity")
             .header("webhook-id", &id)
             .header("webhook-timestamp", &timestamp)
-            .header("webhook-signature", signature)
+            .header("webhook-signature", signatures.join(" "))
             .header("aiybiz-delivery-attempt", parcel.attempt.to_string())
-            .body(body);
-        let mut answer = match request.send().await {
-            Ok(answer) => answer,
+            .body(body)
+            .build();
+        let request = match request {
+            Ok(request) => request,
             Err(error) => return later("unreachable", unreachable_because(&error)),
         };
+        told.sent(request.headers(), &shown);
+        let mut answer = match self.http.execute(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                told.error = Some(class(&error));
+                return later("unreachable", unreachable_because(&error));
+            }
+        };
         let status = answer.status();
+        told.first_byte_ms = Some(millis(begun));
+        told.response_status = Some(status.as_u16());
+        told.address = answer.remote_addr().map(|address| address.to_string());
         // Read what there is to read, so that the connection can be used again.
-        let mut read = 0;
-        while read < ANSWER_BYTES {
+        while !told.response_truncated {
             match answer.chunk().await {
-                Ok(Some(chunk)) => read += chunk.len(),
+                Ok(Some(chunk)) => {
+                    let room = ANSWER_BYTES - told.read.len();
+                    told.read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    told.response_truncated = chunk.len() > room;
+                }
                 Ok(None) => break,
                 Err(_) if status.is_success() => break,
-                Err(error) => return later("unreachable", unreachable_because(&error)),
+                Err(error) => {
+                    told.error = Some(class(&error));
+                    return later("unreachable", unreachable_because(&error));
+                }
             }
         }
         if status.is_success() {
@@ -82,6 +116,10 @@ impl ToWebhook {
             later("status", format!("the agent answered {}", status.as_u16()))
         }
     }
+}
+
+fn millis(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn later(code: &'static str, reason: String) -> Verdict {

@@ -124,6 +124,8 @@ pub struct Target {
     pub retry_policy: String,
     pub webhook_url: Option<String>,
     pub webhook_secret: Option<Vec<u8>>,
+    /// Others may go on signing beside it.
+    pub rotated: bool,
     /// The version of the component that the next event goes to.
     pub version: Option<i64>,
     pub sha256: Option<String>,
@@ -144,7 +146,9 @@ pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
         // if it keeps its version at all; else the one it is pinned to; else it follows
         // the active one.
         "SELECT s.agent_id, s.company_id, s.status, s.created_at, s.started_at, a.delivery,
-                a.retry_policy, a.webhook_url, a.webhook_secret, c.version, c.sha256,
+                a.retry_policy, a.webhook_url, a.webhook_secret,
+                EXISTS (SELECT 1 FROM former_secrets f WHERE f.agent_id = a.id) AS rotated,
+                c.version, c.sha256,
                 CASE WHEN k.state = 'running' THEN k.id END AS canary_id,
                 COALESCE(c.warm, FALSE) AND NOT s.fresh AS warm,
                 CASE WHEN c.warm THEN (SELECT MAX(e.seq) FROM events e

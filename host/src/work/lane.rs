@@ -5,7 +5,7 @@ mod conclude;
 use super::scope::Live;
 use crate::{
     bus::Signal,
-    catalog::{self, components},
+    catalog::{components, signing},
     delivery::{
         Delivery, Failure, Parcel, Report, Verdict, What, component::ToComponent,
         webhook::ToWebhook,
@@ -142,7 +142,7 @@ impl Driver {
         let parcel = self.parcel(target, due);
         let delivery: Result<Box<dyn Delivery>> = match target.delivery.as_str() {
             "component" => self.component(target, due).await.map(|to| Box::new(to) as _),
-            _ => self.webhook(target).map(|to| Box::new(to) as _),
+            _ => self.webhook(target).await.map(|to| Box::new(to) as _),
         };
         match delivery {
             Ok(delivery) => delivery.deliver(parcel).await,
@@ -152,6 +152,7 @@ impl Driver {
                 Report {
                     verdict: Verdict::Later(Failure { code: "host_error", reason }),
                     receipt: None,
+                    exchange: None,
                 }
             }
         }
@@ -202,18 +203,27 @@ impl Driver {
         Ok(ToComponent { sandbox, component, limits, keep })
     }
 
-    fn webhook(&self, target: &Target) -> Result<ToWebhook> {
+    async fn webhook(&self, target: &Target) -> Result<ToWebhook> {
         let missing =
             || Error::internal(anyhow::anyhow!("agent {} has no webhook", target.agent_id));
         let url = target.webhook_url.as_deref().ok_or_else(missing)?;
         let sealed = target.webhook_secret.as_deref().ok_or_else(missing)?;
-        let secret = self.host.key.open(&catalog::secret_place(target.agent_id), sealed)?;
+        let mut all = vec![sealed.to_owned()];
+        if target.rotated {
+            let mut tx = self.host.db.look().await?;
+            all.extend(signing::former(&mut tx, target.agent_id, self.host.clock.now()).await?);
+        }
+        let place = signing::place(target.agent_id);
+        let open = |sealed: Vec<u8>| {
+            let secret = self.host.key.open(&place, &sealed)?;
+            String::from_utf8(secret).map_err(Error::internal)
+        };
         Ok(ToWebhook {
             http: self.host.http.clone(),
             clock: self.host.clock.clone(),
             // Addresses are checked again: the operator may have changed his mind.
             url: self.host.guard.checked("/webhookUrl", url)?,
-            secret: String::from_utf8(secret).map_err(Error::internal)?,
+            secrets: all.into_iter().map(open).collect::<Result<_>>()?,
             token: self.host.agent_token(self.session),
         })
     }

@@ -10,6 +10,7 @@ use crate::{
     sandbox::Outcome,
     sessions::{
         self,
+        attempts::{self, Outcome as Tried},
         lane::{self, Due, Ending, Target, Waiting},
         log::{Entry, New},
         memory, receipts,
@@ -49,8 +50,8 @@ impl Driver {
         };
         let mut tx = self.host.db.write().await?;
         if let Some(delay) = delay {
-            self.record(&mut tx, target, due, &report).await?;
             let at = self.host.clock.now() + delay;
+            self.record(&mut tx, target, due, &report, Tried::Retrying(at)).await?;
             if lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
                 tx.commit().await?;
                 self.host.tails.written();
@@ -70,7 +71,8 @@ impl Driver {
         else {
             return Ok(Next::Stop);
         };
-        self.record(&mut tx, target, due, &report).await?;
+        let tried = if failure.is_none() { Tried::Delivered } else { Tried::Dead };
+        self.record(&mut tx, target, due, &report, tried).await?;
         if due.entry.kind == "session_ended" {
             memory::forget(&mut tx, self.session).await?;
         } else if let Some(state) =
@@ -156,7 +158,26 @@ impl Driver {
         replies::note(tx, &self.host.clock, self.session, Speaker::Lane(self.claim), new).await
     }
 
-    async fn record(&self, tx: &mut Tx, target: &Target, due: &Due, report: &Report) -> Result<()> {
+    async fn record(
+        &self,
+        tx: &mut Tx,
+        target: &Target,
+        due: &Due,
+        report: &Report,
+        outcome: Tried,
+    ) -> Result<()> {
+        if let Some(exchange) = &report.exchange {
+            let new = attempts::New {
+                agent: target.agent_id,
+                session: self.session,
+                event: due.entry.id,
+                kind: &due.entry.kind,
+                attempt: due.attempt,
+                outcome,
+                exchange: serde_json::to_value(exchange).map_err(Error::internal)?,
+            };
+            attempts::record(tx, &self.host.clock, new).await?;
+        }
         let Some(receipt) = &report.receipt else { return Ok(()) };
         let new = receipts::New {
             agent: target.agent_id,
