@@ -129,7 +129,8 @@ async fn check(client: &Person, session: &str, taken: &BTreeSet<String>) {
 
 /// Waits until the agent has answered all there is; returns what clients said.
 async fn all_answered(client: &Person, session: &str) -> BTreeSet<String> {
-    for _ in 0..600 {
+    let mut waiting = Vec::new();
+    for _ in 0..3_000 {
         let mut events = client.get(&format!("/sessions/{session}")).await.ok();
         let last = events["lastSeq"].take().as_i64().expect("a number");
         let (mut said, mut queued, mut cursor) = (BTreeSet::new(), 0, String::new());
@@ -150,9 +151,11 @@ async fn all_answered(client: &Person, session: &str) -> BTreeSet<String> {
         if queued == 0 && last > 0 {
             return said;
         }
+        waiting.push(queued);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("session {session} has messages that nobody answers");
+    let (first, last) = (waiting[0], waiting[waiting.len() - 1]);
+    panic!("session {session} has messages that nobody answers: {first}, then {last}");
 }
 
 both_engines! {

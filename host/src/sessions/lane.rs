@@ -64,6 +64,15 @@ pub struct Due {
     #[sqlx(flatten)]
     pub entry: Entry,
     pub attempt: i64,
+    /// Tries of it that failed: fewer than there were, when the platform died in one.
+    pub failures: i64,
+}
+
+impl Due {
+    /// An entry whose first try this is.
+    pub fn first(entry: Entry) -> Self {
+        Self { entry, attempt: 1, failures: 0 }
+    }
 }
 
 /// Takes over up to `limit` lanes that have something due and no living driver.
@@ -107,7 +116,8 @@ pub async fn next(tx: &mut Tx, session: SessionId, claim: ClaimId) -> Result<Opt
            AND seq = (SELECT MIN(seq) FROM events
                       WHERE session_id = $1 AND delivery IN ('queued', 'running'))
            AND EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND lane_claim = $2)
-         RETURNING session_id, seq, id, type, body, created_at, delivery, attempt",
+         RETURNING session_id, seq, id, type, body, created_at, delivery, attempt,
+                   failures",
     );
     Ok(found.bind(session).bind(claim).optional().await?)
 }
@@ -237,7 +247,8 @@ pub async fn postpone(
     if tx.query(sql).bind(session).bind(claim).bind(due).run().await? == 0 {
         return Ok(false);
     }
-    let sql = "UPDATE events SET delivery = 'queued' WHERE session_id = $1 AND seq = $2";
+    let sql = "UPDATE events SET delivery = 'queued', failures = failures + 1
+               WHERE session_id = $1 AND seq = $2";
     tx.query(sql).bind(session).bind(seq).run().await?;
     Ok(true)
 }
@@ -252,7 +263,8 @@ pub async fn untried(
 ) -> Result<bool> {
     let kept = postpone(tx, session, claim, seq, due).await?;
     if kept {
-        let sql = "UPDATE events SET attempt = attempt - 1 WHERE session_id = $1 AND seq = $2";
+        let sql = "UPDATE events SET attempt = attempt - 1, failures = failures - 1
+                   WHERE session_id = $1 AND seq = $2";
         tx.query(sql).bind(session).bind(seq).run().await?;
     }
     Ok(kept)

@@ -272,7 +272,7 @@ pub fn told(host: &Host, told: sessions::Told, claim: ClaimId) {
     announce(host, &told.entry);
     if told.claimed {
         let session = told.entry.session_id;
-        drive(host, session, claim, Some(Due { entry: told.entry, attempt: 1 }));
+        drive(host, session, claim, Some(Due::first(told.entry)));
     }
 }
 

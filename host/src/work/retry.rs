@@ -6,10 +6,10 @@ use std::time::Duration;
 /// Before the second try, the third, and so on: 17 h 38 min in all (contract §8).
 const SCHEDULE: [u64; 8] = [5, 30, 120, 300, 1_800, 7_200, 18_000, 36_000];
 
-/// How long to wait after try number `attempt` (from 1); none when that was the
-/// last. Spread by ±20 %, so that what failed together does not come back together.
-pub(super) fn delay(clock: &Clock, attempt: u32) -> Option<Duration> {
-    let index = usize::try_from(attempt.max(1) - 1).ok()?;
+/// How long to wait after the `failure`-th try that failed (from 1); none when that was
+/// the last. Spread by ±20 %, so that what failed together does not come back together.
+pub(super) fn delay(clock: &Clock, failure: u32) -> Option<Duration> {
+    let index = usize::try_from(failure.max(1) - 1).ok()?;
     let base = Duration::from_secs(*SCHEDULE.get(index)?);
     let dice = u32::from(u16::from_le_bytes(clock.random()));
     // 0.8 to 1.2 in steps of 0.4 / 65536.

@@ -43,9 +43,11 @@ impl Driver {
         let platform_failed =
             report.receipt.as_ref().is_some_and(|r| r.outcome == Outcome::HostError);
         let retried = target.retry_policy == "standard" || platform_failed;
-        let attempt = u32::try_from(due.attempt).unwrap_or(u32::MAX);
         let delay = match &report.verdict {
-            Verdict::Later(_) if retried => retry::delay(&self.host.clock, attempt),
+            Verdict::Later(_) if retried => {
+                let failures = u32::try_from(due.failures).unwrap_or(u32::MAX);
+                retry::delay(&self.host.clock, failures.saturating_add(1))
+            }
             _ => None,
         };
         let mut tx = self.host.db.write().await?;
@@ -136,7 +138,7 @@ impl Driver {
         let lease = self.host.lease();
         let told = sessions::end(tx, clock, self.session, "agent_failed", lease).await?;
         let Some(told) = told else { return Ok((None, None)) };
-        let due = Due { entry: told.entry.clone(), attempt: 1 };
+        let due = Due::first(told.entry.clone());
         Ok((Some(told.entry), told.claimed.then_some((lease.claim, due))))
     }
 
