@@ -17,6 +17,7 @@ mod messages;
 mod page;
 mod problem;
 mod receipts;
+mod replays;
 mod sessions;
 mod settings;
 mod shared_items;
@@ -54,6 +55,7 @@ pub fn router(host: Host) -> Router {
         .merge(tail::routes())
         .merge(settings::routes())
         .merge(webhook::routes())
+        .merge(replays::routes())
         .merge(agent::routes())
         .merge(admin::routes())
         .route("/healthz", get(async || Json(json!({ "ok": true }))))

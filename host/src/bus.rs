@@ -34,6 +34,8 @@ const HINTS: usize = 4096;
 pub enum Signal {
     /// Look at the log.
     News,
+    /// Look how the agent is.
+    Presence,
     /// This was committed to the log: its number, and the line for the stream.
     Entry { seq: i64, line: Arc<str> },
     /// Not in the log: the line for the stream.

@@ -5,6 +5,7 @@
 
 pub mod canaries;
 pub mod components;
+pub mod endpoints;
 pub mod settings;
 pub mod signing;
 
@@ -286,6 +287,10 @@ pub async fn delete(tx: &mut Tx, id: AgentId) -> Result<()> {
     }
     tx.query("DELETE FROM settings WHERE agent_id = $1").bind(id).run().await?;
     tx.query("DELETE FROM former_secrets WHERE agent_id = $1").bind(id).run().await?;
+    // A webhook may have been tested.
+    tx.query("DELETE FROM attempts WHERE agent_id = $1").bind(id).run().await?;
+    tx.query("DELETE FROM replays WHERE agent_id = $1").bind(id).run().await?;
+    tx.query("DELETE FROM endpoints WHERE agent_id = $1").bind(id).run().await?;
     tx.query("DELETE FROM canaries WHERE agent_id = $1").bind(id).run().await?;
     tx.query("DELETE FROM components WHERE agent_id = $1").bind(id).run().await?;
     tx.query("DELETE FROM agents WHERE id = $1").bind(id).run().await?;

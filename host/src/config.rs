@@ -45,6 +45,12 @@ const PROVISIONING_SECONDS: u64 = 600;
 /// behind a load balancer to be drained.
 const STREAM_SECONDS: u64 = 600;
 
+/// Five days, as Svix has them: longer than any weekend.
+const WEBHOOK_PATIENCE_SECONDS: u64 = 432_000;
+
+/// A quarter: whoever wants it longer does not want it at all.
+const MOST_WEBHOOK_PATIENCE_SECONDS: u64 = 7_776_000;
+
 /// What either may be: a second, for tests, to a day.
 const DAY_SECONDS: u64 = 86_400;
 
@@ -84,6 +90,10 @@ pub struct Flags {
     /// comes back by itself and misses nothing [default: 600]
     #[arg(long, env = "AIYBIZ_STREAM_SECONDS", global = true)]
     pub stream_seconds: Option<u64>,
+    /// Seconds that a webhook may fail without a single success before it is disabled
+    /// and its events are held [default: 432000, five days]
+    #[arg(long, env = "AIYBIZ_WEBHOOK_PATIENCE_SECONDS", global = true)]
+    pub webhook_patience_seconds: Option<u64>,
     /// A TOML file with these settings and the sandbox's limits
     #[arg(long, env = "AIYBIZ_CONFIG", global = true)]
     pub config: Option<PathBuf>,
@@ -116,6 +126,7 @@ struct File {
     receipts_per_agent: Option<u64>,
     provisioning_seconds: Option<u64>,
     stream_seconds: Option<u64>,
+    webhook_patience_seconds: Option<u64>,
     secret_key: Option<String>,
     previous_secret_keys: Option<Vec<String>>,
     pool: Pool,
@@ -138,6 +149,7 @@ pub struct Config {
     pub receipts_per_agent: u64,
     pub provisioning_seconds: u64,
     pub stream_seconds: u64,
+    pub webhook_patience_seconds: u64,
     pub pool: Pool,
     pub limits: Limits,
     #[serde(skip)]
@@ -193,6 +205,11 @@ impl Config {
                 bail!("{name} must be between 1 and {DAY_SECONDS}");
             }
         }
+        let patience = flags.webhook_patience_seconds.or(file.webhook_patience_seconds);
+        let webhook_patience_seconds = patience.unwrap_or(WEBHOOK_PATIENCE_SECONDS);
+        if !(1..=MOST_WEBHOOK_PATIENCE_SECONDS).contains(&webhook_patience_seconds) {
+            bail!("webhookPatienceSeconds must be between 1 and {MOST_WEBHOOK_PATIENCE_SECONDS}");
+        }
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let secret_key = flags.secret_key.or(file.secret_key);
         let previous = flags.previous_secret_keys.or(file.previous_secret_keys).unwrap_or_default();
@@ -206,6 +223,7 @@ impl Config {
             receipts_per_agent,
             provisioning_seconds: provisioning.unwrap_or(PROVISIONING_SECONDS),
             stream_seconds: stream.unwrap_or(STREAM_SECONDS),
+            webhook_patience_seconds,
             pool: file.pool,
             limits: file.limits,
             secret_key: secret_key.map(|text| parse_key(&text)).transpose()?,

@@ -7,7 +7,9 @@
 
 pub mod component;
 pub mod exchange;
+pub mod queue;
 pub mod webhook;
+pub mod window;
 
 use crate::{
     id::{AgentId, EventId, SessionId},
@@ -16,7 +18,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use exchange::Exchange;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// One event on its way to one agent.
 pub struct Parcel {
@@ -25,6 +27,8 @@ pub struct Parcel {
     pub session_started: Timestamp,
     pub event: EventId,
     pub attempt: u32,
+    /// Its builder has asked for it again.
+    pub replayed: bool,
     pub what: What,
     pub scope: Arc<dyn Scope>,
 }
@@ -44,6 +48,14 @@ pub struct Report {
     pub receipt: Option<Receipt>,
     /// What went over the wire to a webhook.
     pub exchange: Option<Exchange>,
+    /// How long the agent asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<Verdict> for Report {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, receipt: None, exchange: None, retry_after: None }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use crate::{
     bus::{self, Bus, Tails},
     clock::Clock,
     config::Config,
+    delivery::{queue::Queues, window::Windows},
     id::SessionId,
     net::{self, Guard, Out},
     objects::Objects,
@@ -37,6 +38,9 @@ pub struct Host {
     pub clock: Clock,
     pub guard: Guard,
     pub http: reqwest::Client,
+    /// Events on their way to webhooks, and how the last ones fared.
+    pub queues: Queues,
+    pub windows: Arc<Windows>,
     /// For components.
     pub out: Out,
     pub policy: Arc<Policy>,
@@ -90,6 +94,8 @@ impl Host {
             policy: Arc::new(policy),
             clock,
             http: guard.client()?,
+            queues: Queues::default(),
+            windows: Arc::default(),
             out: Out::new(&guard)?,
             guard,
             sandbox: Arc::new(sandbox.context("sandbox")?),

@@ -55,6 +55,8 @@ id! {
     InvocationId;
     /// One try of sending an event to a webhook.
     AttemptId;
+    /// A span of time whose dead events are sent again.
+    ReplayId;
     /// A version on trial.
     CanaryId;
     /// An entry of the record of what operators decided.

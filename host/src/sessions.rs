@@ -12,6 +12,7 @@ pub mod lines;
 pub mod log;
 pub mod memory;
 pub mod receipts;
+pub mod replays;
 pub mod replies;
 pub mod shared;
 pub mod tickets;
@@ -208,6 +209,28 @@ async fn cannot_say(tx: &mut Tx, id: SessionId, company: CompanyId) -> Result<Er
         "completed" => Error::conflict("session_ended", "the session is over"),
         _ => Error::conflict("session_not_active", "the session is not active yet"),
     })
+}
+
+/// An agent's sessions that are not over.
+pub async fn running(tx: &mut Tx, agent: AgentId) -> Result<Vec<SessionId>> {
+    let sql = "SELECT id FROM sessions WHERE agent_id = $1 AND status <> 'completed'";
+    let found: Vec<(SessionId,)> = tx.query(sql).bind(agent).all().await?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+/// Can its agent be reached? `degraded` when the last try failed; `offline` when nothing
+/// is sent for now; `online` again after either. None for one that always could.
+pub async fn presence(tx: &mut Tx, id: SessionId) -> Result<Option<&'static str>> {
+    let found = tx.query(
+        "SELECT w.held_until IS NOT NULL OR w.disabled_at IS NOT NULL, w.recovered_at IS NULL
+         FROM sessions s JOIN endpoints w ON w.agent_id = s.agent_id WHERE s.id = $1",
+    );
+    let found: Option<(bool, bool)> = found.bind(id).optional().await?;
+    Ok(found.map(|found| match found {
+        (true, _) => "offline",
+        (false, true) => "degraded",
+        (false, false) => "online",
+    }))
 }
 
 /// Sessions that were opened before `until` and whose agent is not ready yet.

@@ -5,13 +5,15 @@
 //! another try. It asks the database once a second, and at once when told.
 
 pub mod lane;
+pub mod outgoing;
 mod overdue;
+mod replays;
 mod retry;
 mod scope;
 
 use crate::{
     accounts,
-    catalog::{components, signing},
+    catalog::{components, endpoints, signing},
     host::Host,
     sessions::{self, attempts, receipts::sweep},
     timestamp::Timestamp,
@@ -44,6 +46,7 @@ const LANES: usize = 10_000;
 /// Begins to look for due lanes, until the host stops.
 pub fn start(host: &Host) {
     tidy_up(host);
+    replays::start(host);
     let (worker, started) = (host.clone(), host.clock.now());
     host.tasks.spawn(async move {
         if let Err(error) = pick_up(&worker, started).await {
@@ -101,10 +104,12 @@ async fn pick_up(host: &Host, started: Timestamp) -> crate::error::Result<()> {
 pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let now = host.clock.now();
     host.sandbox.tidy(now);
+    host.windows.tidy(now);
     let mut tx = host.db.write().await?;
     components::give_up(&mut tx, now - SILENCE).await?;
     accounts::sweep_tokens(&mut tx, now).await?;
     signing::sweep(&mut tx, now).await?;
+    endpoints::sweep(&mut tx, now).await?;
     tx.commit().await?;
     overdue::end(host).await?;
     sweep_receipts(host).await

@@ -30,8 +30,18 @@ impl Events {
         Self { response: Some(response), buffer: Vec::new(), heard: Vec::new(), status }
     }
 
-    /// The next event; none when the stream ends.
+    /// The next event, whether or not the agent can be reached (which is told apart, at
+    /// its own time); none when the stream ends.
     pub async fn next(&mut self) -> Option<Heard> {
+        loop {
+            let heard = self.any().await;
+            if heard.as_ref().is_none_or(|heard| heard.kind != "presence") {
+                return heard;
+            }
+        }
+    }
+
+    async fn any(&mut self) -> Option<Heard> {
         let next = tokio::time::timeout(PATIENCE, self.read()).await;
         next.unwrap_or_else(|_| panic!("nothing was heard for {PATIENCE:?} after {:?}", self.heard))
     }
@@ -49,7 +59,10 @@ impl Events {
                         kind: field("event: ").expect("a kind").to_owned(),
                         data: serde_json::from_str(data).expect("JSON"),
                     };
-                    self.heard.push(heard.clone());
+                    // Told at its own time, apart from what is said.
+                    if heard.kind != "presence" {
+                        self.heard.push(heard.clone());
+                    }
                     return Some(heard);
                 }
             }
@@ -67,6 +80,16 @@ impl Events {
             };
             if heard.kind == kind {
                 return heard.data;
+            }
+        }
+    }
+
+    /// Waits until the agent is said to be so.
+    pub async fn presence(&mut self, wanted: &str) {
+        loop {
+            let Some(heard) = self.any().await else { panic!("the stream ended") };
+            if heard.kind == "presence" && heard.data["status"] == wanted {
+                return;
             }
         }
     }

@@ -26,6 +26,8 @@ pub enum Reply {
     /// Calls back with these messages, then answers 200.
     Say(Vec<String>),
     Status(u16),
+    /// With a header.
+    With(u16, &'static str, String),
     /// Answers 307 to this address.
     Redirect(String),
     /// Never answers.
@@ -105,6 +107,10 @@ async fn hook(
     let mut headers = HeaderMap::new();
     let status = match (agent.reaction)(&request) {
         Reply::Status(status) => StatusCode::from_u16(status).expect("a status"),
+        Reply::With(status, name, value) => {
+            headers.insert(name, value.parse().expect("a header"));
+            StatusCode::from_u16(status).expect("a status")
+        }
         Reply::Redirect(to) => {
             headers.insert("location", to.parse().expect("a header"));
             StatusCode::TEMPORARY_REDIRECT

@@ -7,12 +7,13 @@ use super::{
     page::{self, Page},
 };
 use crate::{
-    catalog::{self, Listing, Template, canaries::newest},
+    catalog::{self, Listing, Template, canaries::newest, endpoints},
     delivery::webhook,
     error::{Error, Result},
     host::Host,
     id::AgentId,
     storage::Tx,
+    work::lane::health,
 };
 use axum::{
     Json, Router,
@@ -172,7 +173,7 @@ async fn change(
             max_sessions: change.max_sessions.unwrap_or(old.max_sessions),
             delivery: old.delivery,
             retry_policy: change.retry_policy.unwrap_or(old.retry_policy),
-            webhook_url: change.webhook_url.unwrap_or(old.webhook_url),
+            webhook_url: change.webhook_url.unwrap_or_else(|| old.webhook_url.clone()),
             pin_sessions: change.pin_sessions.unwrap_or(old.pinned_since.is_some()),
         },
     )?;
@@ -180,9 +181,17 @@ async fn change(
         let detail = "a published template needs its webhookUrl; unpublish it first";
         return Err(Error::conflict("agent_published", detail));
     }
+    let moved = old.webhook_url != listing.webhook_url;
     let template = catalog::update(&mut tx, &host.clock, old.id, &listing).await?;
+    // What the old address did tells nothing of the new one.
+    let moved = moved && endpoints::recovered(&mut tx, &host.clock, template.id).await?;
     let answer = owned(&mut tx, &template).await?;
     tx.commit().await?;
+    if moved {
+        host.windows.forget(template.id);
+        health::bring_forward(&host, template.id).await?;
+        health::tell(&host, template.id).await?;
+    }
     Ok(Json(answer))
 }
 

@@ -6,7 +6,7 @@ use super::{
     page::{self, Page},
 };
 use crate::{
-    catalog,
+    catalog::{self, endpoints},
     error::{Error, Result},
     host::Host,
     id::{AgentId, SessionId},
@@ -53,6 +53,11 @@ async fn open(
     }
     if let Some(blocker) = template.blockers().first() {
         return Err(Error::conflict(blocker.code(), "the agent is not ready to run"));
+    }
+    let webhook = endpoints::find(&mut tx, template.id).await?;
+    if webhook.is_some_and(|webhook| webhook.disabled_at.is_some()) {
+        let detail = "the agent's server has been failing for long; its builder has been told";
+        return Err(Error::conflict("agent_offline", detail));
     }
     let draft = template.status != "active";
     if new.keep_instance.is_some() && !draft {

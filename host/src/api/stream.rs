@@ -59,6 +59,7 @@ async fn stream(
     let listener = host.bus.listen(id);
     let session = admitted(&host, id, query.ticket.as_deref(), &headers).await?;
     let wanted = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("").to_owned());
+    let given = wanted.is_some();
     let start = Start::of(wanted.or(query.after), session.last_seq);
     if session.over() && start.after >= session.last_seq && !start.unknown {
         // Nothing will ever come: the one answer that stops an EventSource.
@@ -67,7 +68,11 @@ async fn stream(
     let (out, response) = Out::new();
     let over = session.over() && start.unknown;
     let (shown, told) = (BTreeMap::new(), VecDeque::new());
-    let reader = Reader { host: host.clone(), listener, last: start.after, shown, told, out };
+    // Who comes for the first time takes an agent to be there. Who comes back may have
+    // heard otherwise.
+    let presence = if given && start.after > 0 { "" } else { "online" };
+    let reader =
+        Reader { host: host.clone(), listener, last: start.after, shown, told, presence, out };
     host.tasks.spawn(async move {
         // It ends when the client is gone, too slow, or has seen the session's end.
         let _ = reader.run(start.unknown, over).await;
@@ -127,6 +132,8 @@ struct Reader {
     /// The newest entries that were read from the log: their pieces may still be in
     /// the ear, which holds no more than so many.
     told: VecDeque<EventId>,
+    /// What the client was last told of its agent.
+    presence: &'static str,
     out: Out,
 }
 
@@ -139,7 +146,7 @@ impl Reader {
         if over {
             return Err(End::Over);
         }
-        self.catch_up().await?;
+        self.look().await?;
         for (id, text) in self.listener.writing() {
             if !self.told.contains(&id) {
                 self.send(lines::snapshot(id, &text)).await?;
@@ -168,9 +175,31 @@ impl Reader {
                     self.entry(seq, line).await?;
                 }
                 Signal::Entry { seq, .. } if seq <= self.last => {}
-                Signal::Entry { .. } | Signal::News => self.catch_up().await?,
+                Signal::Entry { .. } | Signal::News => self.look().await?,
+                Signal::Presence => self.presence().await?,
             }
         }
+    }
+
+    /// Sends all that the database knows and the client does not.
+    async fn look(&mut self) -> Result<(), End> {
+        self.catch_up().await?;
+        self.presence().await
+    }
+
+    async fn presence(&mut self) -> Result<(), End> {
+        let presence = async {
+            let mut tx = self.host.db.look().await?;
+            sessions::presence(&mut tx, self.listener.session()).await
+        };
+        let presence = presence.await.map_err(failed)?;
+        if let Some(presence) = presence
+            && presence != self.presence
+        {
+            self.presence = presence;
+            self.send(lines::presence(self.listener.session(), presence)).await?;
+        }
+        Ok(())
     }
 
     /// Sends what the log has beyond the last entry that was sent.
@@ -180,10 +209,7 @@ impl Reader {
                 let mut tx = self.host.db.look().await?;
                 log::after(&mut tx, self.listener.session(), self.last, PAGE).await
             };
-            let page = page.await.map_err(|error| {
-                tracing::error!(%error, "a stream could not read the log");
-                End::Failed
-            })?;
+            let page = page.await.map_err(failed)?;
             for entry in &page {
                 self.entry(entry.seq, entry.line()).await?;
                 self.told.push_back(entry.id);
@@ -212,4 +238,9 @@ impl Reader {
     async fn send(&self, line: Arc<str>) -> Result<(), End> {
         self.out.send(line).await
     }
+}
+
+fn failed(error: Error) -> End {
+    tracing::error!(%error, "a stream could not read the database");
+    End::Failed
 }

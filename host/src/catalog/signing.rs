@@ -73,6 +73,15 @@ pub async fn rotate(
     Ok(until)
 }
 
+/// All that sign for an agent, sealed: the one in force, and what it replaced.
+pub async fn all(tx: &mut Tx, agent: AgentId, now: Timestamp) -> Result<Vec<Vec<u8>>> {
+    let sql = "SELECT webhook_secret FROM agents WHERE id = $1 AND webhook_secret IS NOT NULL";
+    let current: Option<(Vec<u8>,)> = tx.query(sql).bind(agent).optional().await?;
+    let mut all: Vec<_> = current.into_iter().map(|(secret,)| secret).collect();
+    all.extend(former(tx, agent, now).await?);
+    Ok(all)
+}
+
 /// What was replaced and still signs, sealed, the latest first.
 pub async fn former(tx: &mut Tx, agent: AgentId, now: Timestamp) -> Result<Vec<Vec<u8>>> {
     let sql = "SELECT secret FROM former_secrets WHERE agent_id = $1 AND until > $2

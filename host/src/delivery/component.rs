@@ -36,9 +36,10 @@ impl Delivery for ToComponent {
         };
         match self.sandbox.handle(parcel.agent, Arc::clone(&self.component), job).await {
             Ok(receipt) => {
-                Report { verdict: verdict(&receipt), receipt: Some(receipt), exchange: None }
+                let verdict = verdict(&receipt);
+                Report { receipt: Some(receipt), ..verdict.into() }
             }
-            Err(Full) => Report { verdict: Verdict::Busy, receipt: None, exchange: None },
+            Err(Full) => Verdict::Busy.into(),
         }
     }
 }

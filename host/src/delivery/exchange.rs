@@ -6,7 +6,7 @@
 use reqwest::header::HeaderMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, io, time::Duration};
 
 /// What stands for a token or a signature.
 const REDACTED: &str = "[redacted]";
@@ -24,7 +24,7 @@ pub struct Exchange {
     /// There was more.
     pub response_truncated: bool,
     /// A code for what went wrong: `timeout`, `dns`, `blocked_address`, `refused`, `tls`,
-    /// `reset`, `unreachable`, `redirect`, `status`, `no_secret`.
+    /// `reset`, `unreachable`, `redirect`, `gone`, `status`, `no_secret`.
     pub error: Option<&'static str>,
     /// The same in a sentence.
     pub detail: Option<String>,
@@ -33,6 +33,9 @@ pub struct Exchange {
     /// Until the head of the answer was there, from the beginning.
     pub first_byte_ms: Option<u64>,
     pub duration_ms: u64,
+    /// How long it asks to be left alone.
+    #[serde(skip)]
+    pub(super) retry_after: Option<Duration>,
     /// What was read of the answer so far.
     #[serde(skip)]
     pub(super) read: Vec<u8>,

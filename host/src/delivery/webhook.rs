@@ -5,15 +5,21 @@ use super::{
     Delivery, Failure, Parcel, Report, Verdict, What,
     exchange::{Exchange, class},
 };
-use crate::{clock::Clock, sandbox::Author};
+use crate::{
+    clock::Clock,
+    id::{EventId, SessionId},
+    sandbox::Author,
+    timestamp::Timestamp,
+};
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use std::{
     error::Error as _,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 use url::Url;
 
@@ -26,6 +32,9 @@ const ANSWER_BYTES: usize = 16 << 10;
 /// The secret's prefix; the rest is the key in base64.
 pub const SECRET_PREFIX: &str = "whsec_";
 
+/// The code of an answer 410: nothing is to be sent there any more.
+pub const GONE: &str = "gone";
+
 pub struct ToWebhook {
     pub http: reqwest::Client,
     pub clock: Clock,
@@ -36,11 +45,35 @@ pub struct ToWebhook {
     pub token: String,
 }
 
+/// What is sent.
+pub struct Letter<'a> {
+    pub event: EventId,
+    pub session: SessionId,
+    pub attempt: u32,
+    /// A field of the body that is true, for what is out of the ordinary.
+    pub mark: Option<&'static str>,
+    pub what: &'a What,
+}
+
 #[async_trait]
 impl Delivery for ToWebhook {
     async fn deliver(&self, parcel: Parcel) -> Report {
+        let letter = Letter {
+            event: parcel.event,
+            session: parcel.session,
+            attempt: parcel.attempt,
+            mark: parcel.replayed.then_some("replay"),
+            what: &parcel.what,
+        };
+        self.send(&letter).await
+    }
+}
+
+impl ToWebhook {
+    /// One exchange. It takes no longer than [`EXCHANGE`].
+    pub async fn send(&self, letter: &Letter<'_>) -> Report {
         let (begun, mut told) = (Instant::now(), Exchange::default());
-        let exchange = self.exchange(&parcel, begun, &mut told);
+        let exchange = self.exchange(letter, begun, &mut told);
         let verdict = match tokio::time::timeout(EXCHANGE, exchange).await {
             Ok(verdict) => verdict,
             Err(_) => later("timeout", format!("the agent did not answer within {EXCHANGE:?}")),
@@ -50,16 +83,15 @@ impl Delivery for ToWebhook {
             told.detail = Some(failure.reason.clone());
         }
         told.close(millis(begun));
-        Report { verdict, receipt: None, exchange: Some(told) }
+        let retry_after = told.retry_after;
+        Report { exchange: Some(told), retry_after, ..verdict.into() }
     }
-}
 
-impl ToWebhook {
-    async fn exchange(&self, parcel: &Parcel, begun: Instant, told: &mut Exchange) -> Verdict {
-        let shown = body(parcel, &self.token);
+    async fn exchange(&self, letter: &Letter<'_>, begun: Instant, told: &mut Exchange) -> Verdict {
+        let shown = body(letter, &self.token);
         let body = shown.to_string();
         told.url = self.url.to_string();
-        let id = parcel.event.to_string();
+        let id = letter.event.to_string();
         let timestamp = self.clock.now().as_secs().to_string();
         let signatures = self.secrets.iter().map(|secret| sign(secret, &id, &timestamp, &body));
         let Some(signatures) = signatures.collect::<Option<Vec<_>>>() else {
@@ -73,7 +105,7 @@ impl ToWebhook {
             .header("webhook-id", &id)
             .header("webhook-timestamp", &timestamp)
             .header("webhook-signature", signatures.join(" "))
-            .header("aiybiz-delivery-attempt", parcel.attempt.to_string())
+            .header("aiybiz-delivery-attempt", letter.attempt.to_string())
             .body(body)
             .build();
         let request = match request {
@@ -92,6 +124,7 @@ impl ToWebhook {
         told.first_byte_ms = Some(millis(begun));
         told.response_status = Some(status.as_u16());
         told.address = answer.remote_addr().map(|address| address.to_string());
+        told.retry_after = retry_after(answer.headers(), self.clock.now());
         // Read what there is to read, so that the connection can be used again.
         while !told.response_truncated {
             match answer.chunk().await {
@@ -110,12 +143,25 @@ impl ToWebhook {
         }
         if status.is_success() {
             Verdict::Delivered
+        } else if status == StatusCode::GONE {
+            later(GONE, "the agent's address is gone (410)".into())
         } else if status.is_redirection() {
             later("redirect", "the agent's address redirects, which is not followed".into())
         } else {
             later("status", format!("the agent answered {}", status.as_u16()))
         }
     }
+}
+
+/// `Retry-After` of an answer: seconds, with a fraction or without, or a date.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let now = Duration::from_micros(now.as_micros().try_into().ok()?);
+    Some(date.saturating_sub(now))
 }
 
 fn millis(begun: Instant) -> u64 {
@@ -142,14 +188,17 @@ fn unreachable_because(error: &reqwest::Error) -> String {
     }
 }
 
-fn body(parcel: &Parcel, token: &str) -> Value {
+fn body(letter: &Letter<'_>, token: &str) -> Value {
     let mut body = json!({
         "event": "message",
-        "id": parcel.event,
-        "sessionId": parcel.session,
+        "id": letter.event,
+        "sessionId": letter.session,
         "agentAuthToken": token,
     });
-    match &parcel.what {
+    if let Some(mark) = letter.mark {
+        body[mark] = json!(true);
+    }
+    match letter.what {
         What::Started => body["event"] = json!("session_started"),
         What::Ended(reason) => {
             body["event"] = json!("session_ended");
@@ -183,10 +232,31 @@ pub fn new_secret(clock: &Clock) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_in_all_its_forms() {
+        let now = Timestamp::from_micros(1_445_412_480_000_000).expect("a time");
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().expect("a value"));
+            retry_after(&headers, now)
+        };
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert_eq!(read("120"), seconds(120));
+        assert_eq!(read(" 1.5 "), Some(Duration::from_millis(1_500)));
+        assert_eq!(read("0"), seconds(0));
+        assert_eq!(read("Wed, 21 Oct 2015 07:29:00 GMT"), seconds(60));
+        assert_eq!(read("Wed, 21 Oct 2015 07:00:00 GMT"), seconds(0), "past");
+        for garbage in ["", "soon", "-1", "NaN", "inf", "1e400", "12 s"] {
+            assert_eq!(read(garbage), None, "{garbage}");
+        }
+    }
+
     /// The vector that the Standard Webhooks libraries are tested with.
     #[test]
     fn signs_as_the_standard_says() {
-        let signature = super::sign(
+        let signature = sign(
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "msg_p5jXN8AQM9LWM0D4loKWxJek",
             "1614265330",

@@ -1,9 +1,10 @@
 //! The log of a webhook's tries: one row each, written in the transaction that concludes
 //! the try, kept for as long as receipts are.
 
+use super::replays::Replay;
 use crate::{
     clock::Clock,
-    error::Result,
+    error::{Error, Result},
     id::{AgentId, AttemptId, EventId, SessionId},
     storage::{Json, Tx},
     timestamp::Timestamp,
@@ -21,8 +22,20 @@ pub struct New<'a> {
     /// The event's type.
     pub kind: &'a str,
     pub attempt: i64,
+    pub cause: Cause,
     pub outcome: Outcome,
     pub exchange: Value,
+}
+
+/// Why there was a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its turn had come.
+    Lane,
+    /// Its builder had asked for it again.
+    Replay,
+    /// It was made up to test the webhook.
+    Test,
 }
 
 /// What follows from a try.
@@ -42,6 +55,7 @@ pub struct Attempt {
     pub event_id: EventId,
     pub event: String,
     pub attempt: i64,
+    pub cause: String,
     pub outcome: String,
     #[sqlx(json)]
     pub exchange: Value,
@@ -49,7 +63,13 @@ pub struct Attempt {
     pub next_attempt_at: Option<Timestamp>,
 }
 
-pub async fn record(tx: &mut Tx, clock: &Clock, new: New<'_>) -> Result<()> {
+pub async fn record(tx: &mut Tx, clock: &Clock, new: New<'_>) -> Result<AttemptId> {
+    let id: AttemptId = clock.id();
+    let cause = match new.cause {
+        Cause::Lane => "lane",
+        Cause::Replay => "replay",
+        Cause::Test => "test",
+    };
     let (outcome, next) = match new.outcome {
         Outcome::Delivered => ("delivered", None),
         Outcome::Retrying(at) => ("retrying", Some(at)),
@@ -57,10 +77,10 @@ pub async fn record(tx: &mut Tx, clock: &Clock, new: New<'_>) -> Result<()> {
     };
     tx.query(
         "INSERT INTO attempts (id, agent_id, session_id, event_id, event, attempt, outcome,
-             exchange, created_at, next_attempt_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             exchange, created_at, next_attempt_at, cause)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
-    .bind(clock.id::<AttemptId>())
+    .bind(id)
     .bind(new.agent)
     .bind(new.session)
     .bind(new.event)
@@ -70,9 +90,10 @@ pub async fn record(tx: &mut Tx, clock: &Clock, new: New<'_>) -> Result<()> {
     .bind(Json(new.exchange))
     .bind(clock.now())
     .bind(next)
+    .bind(cause)
     .run()
     .await?;
-    Ok(())
+    Ok(id)
 }
 
 /// Those of an agent, newest first; of one session or one outcome only, when given.
@@ -85,7 +106,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Attempt>> {
     let found = tx.query(
-        "SELECT id, session_id, event_id, event, attempt, outcome, exchange, created_at,
+        "SELECT id, session_id, event_id, event, attempt, cause, outcome, exchange, created_at,
                 next_attempt_at
          FROM attempts
          WHERE agent_id = $1 AND ($2 IS NULL OR session_id = $2) AND ($3 IS NULL OR outcome = $3)
@@ -93,6 +114,33 @@ pub async fn list(
          ORDER BY id DESC LIMIT $5",
     );
     Ok(found.bind(agent).bind(session).bind(outcome).bind(before).bind(limit).all().await?)
+}
+
+/// One of an agent's.
+pub async fn find(tx: &mut Tx, agent: AgentId, id: AttemptId) -> Result<Attempt> {
+    let found = tx.query(
+        "SELECT id, session_id, event_id, event, attempt, cause, outcome, exchange, created_at,
+                next_attempt_at
+         FROM attempts WHERE agent_id = $1 AND id = $2",
+    );
+    found.bind(agent).bind(id).optional().await?.ok_or(Error::not_found("delivery"))
+}
+
+/// The next tries of a range with which an event died.
+pub(super) async fn dead(
+    tx: &mut Tx,
+    replay: &Replay,
+    limit: i64,
+) -> Result<Vec<(AttemptId, SessionId, EventId)>> {
+    let found = tx.query(
+        "SELECT id, session_id, event_id FROM attempts
+         WHERE agent_id = $1 AND outcome = 'dead' AND cause <> 'test'
+           AND created_at >= $2 AND created_at < $3 AND ($4 IS NULL OR session_id = $4)
+           AND ($5 IS NULL OR id > $5)
+         ORDER BY id LIMIT $6",
+    );
+    let found = found.bind(replay.agent_id).bind(replay.since).bind(replay.until);
+    Ok(found.bind(replay.session_id).bind(replay.last_seen).bind(limit).all().await?)
 }
 
 /// Deletes the oldest of all if they are from before `until`; says how many.

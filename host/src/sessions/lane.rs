@@ -66,12 +66,14 @@ pub struct Due {
     pub attempt: i64,
     /// Tries of it that failed: fewer than there were, when the platform died in one.
     pub failures: i64,
+    /// Its builder has asked for it again.
+    pub replayed: bool,
 }
 
 impl Due {
     /// An entry whose first try this is.
     pub fn first(entry: Entry) -> Self {
-        Self { entry, attempt: 1, failures: 0 }
+        Self { entry, attempt: 1, failures: 0, replayed: false }
     }
 }
 
@@ -117,7 +119,7 @@ pub async fn next(tx: &mut Tx, session: SessionId, claim: ClaimId) -> Result<Opt
                       WHERE session_id = $1 AND delivery IN ('queued', 'running'))
            AND EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND lane_claim = $2)
          RETURNING session_id, seq, id, type, body, created_at, delivery, attempt,
-                   failures",
+                   failures, replayed",
     );
     Ok(found.bind(session).bind(claim).optional().await?)
 }
@@ -132,10 +134,8 @@ pub struct Target {
     pub started_at: Option<Timestamp>,
     pub delivery: String,
     pub retry_policy: String,
-    pub webhook_url: Option<String>,
-    pub webhook_secret: Option<Vec<u8>>,
-    /// Others may go on signing beside it.
-    pub rotated: bool,
+    #[sqlx(flatten)]
+    pub webhook: Webhook,
     /// The version of the component that the next event goes to.
     pub version: Option<i64>,
     pub sha256: Option<String>,
@@ -148,6 +148,23 @@ pub struct Target {
     pub own_limits: Option<String>,
     /// The trial that this event counts for.
     pub canary_id: Option<CanaryId>,
+    /// The client was told that the agent cannot be reached.
+    pub failing: bool,
+}
+
+/// What a webhook agent is reached by.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Webhook {
+    #[sqlx(rename = "webhook_url")]
+    pub url: Option<String>,
+    #[sqlx(rename = "webhook_secret")]
+    pub secret: Option<Vec<u8>>,
+    /// Others may go on signing beside it.
+    pub rotated: bool,
+    /// It has failed last time, and what follows from that (`catalog/endpoints.rs`).
+    pub ailing: bool,
+    pub held_until: Option<Timestamp>,
+    pub disabled_at: Option<Timestamp>,
 }
 
 pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
@@ -164,11 +181,13 @@ pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
                 CASE WHEN c.warm THEN (SELECT MAX(e.seq) FROM events e
                                        WHERE e.session_id = s.id AND e.delivery = 'delivered')
                     END AS last_delivered,
-                CAST(p.limits AS TEXT) AS platform_limits, CAST(l.limits AS TEXT) AS own_limits
+                CAST(p.limits AS TEXT) AS platform_limits, CAST(l.limits AS TEXT) AS own_limits,
+                s.failing, w.agent_id IS NOT NULL AND w.recovered_at IS NULL AS ailing, w.held_until, w.disabled_at
          FROM sessions s
          JOIN agents a ON a.id = s.agent_id
          CROSS JOIN policy p
          LEFT JOIN agent_limits l ON l.agent_id = a.id
+         LEFT JOIN endpoints w ON w.agent_id = a.id
          LEFT JOIN canaries k ON k.id = s.canary_id
          LEFT JOIN components c ON c.agent_id = a.id AND c.version =
              CASE WHEN k.state = 'running' THEN k.version
@@ -222,7 +241,8 @@ pub async fn finish(
         Ending::Failed => "failed",
         Ending::Cancelled => "cancelled",
     };
-    let sql = "UPDATE events SET delivery = $3 WHERE session_id = $1 AND seq = $2";
+    let sql =
+        "UPDATE events SET delivery = $3, replayed = FALSE WHERE session_id = $1 AND seq = $2";
     tx.query(sql).bind(session).bind(seq).bind(ending).run().await?;
     Ok(Some(if left > 0 { Waiting::More } else { Waiting::Nothing }))
 }
@@ -268,4 +288,36 @@ pub async fn untried(
         tx.query(sql).bind(session).bind(seq).run().await?;
     }
     Ok(kept)
+}
+
+/// Remembers what the client was told of its agent: that it cannot be reached, or that
+/// it can again.
+pub async fn failing(tx: &mut Tx, session: SessionId, failing: bool) -> Result<()> {
+    let sql = "UPDATE sessions SET failing = $2 WHERE id = $1";
+    tx.query(sql).bind(session).bind(failing).run().await?;
+    Ok(())
+}
+
+/// Brings forward what waits for this agent, since it can be reached again.
+pub async fn resume(tx: &mut Tx, agent: AgentId, now: Timestamp) -> Result<u64> {
+    let sql = "UPDATE sessions SET lane_due = $2
+               WHERE agent_id = $1 AND queued > 0 AND lane_claim IS NULL AND lane_due > $2";
+    Ok(tx.query(sql).bind(agent).bind(now).run().await?)
+}
+
+/// Events that wait for this agent.
+pub async fn waiting(tx: &mut Tx, agent: AgentId) -> Result<i64> {
+    let sql = "SELECT CAST(COALESCE(SUM(queued), 0) AS BIGINT) FROM sessions
+               WHERE agent_id = $1 AND queued > 0";
+    let (waiting,): (i64,) = tx.query(sql).bind(agent).one().await?;
+    Ok(waiting)
+}
+
+/// What waits for this agent has all its tries again.
+pub async fn forgive(tx: &mut Tx, agent: AgentId) -> Result<()> {
+    let sql = "UPDATE events SET failures = 0
+               WHERE delivery = 'queued' AND failures > 0 AND session_id IN
+                   (SELECT id FROM sessions WHERE agent_id = $1 AND queued > 0)";
+    tx.query(sql).bind(agent).run().await?;
+    Ok(())
 }

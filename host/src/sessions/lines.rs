@@ -1,7 +1,7 @@
 //! Lines of the event stream for what is in no log: they have no number, so a
 //! client that reconnects still asks for what it missed of the log.
 
-use crate::id::EventId;
+use crate::id::{EventId, SessionId};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -16,6 +16,12 @@ pub fn snapshot(id: EventId, text: &str) -> Arc<str> {
     let kind = "message_snapshot";
     let offset = text.encode_utf16().count();
     passing(kind, &json!({ "type": kind, "messageId": id, "offset": offset, "text": text }))
+}
+
+/// Whether the agent can be reached: `online`, `degraded` or `offline`.
+pub fn presence(session: SessionId, status: &str) -> Arc<str> {
+    let kind = "presence";
+    passing(kind, &json!({ "type": kind, "sessionId": session, "status": status }))
 }
 
 pub fn typing() -> Arc<str> {

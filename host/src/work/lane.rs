@@ -1,6 +1,8 @@
 //! Driving one lane: deliver, write down how it went, go on while more is waiting.
 
 mod conclude;
+pub mod health;
+mod passage;
 
 use super::scope::Live;
 use crate::{
@@ -19,7 +21,10 @@ use crate::{
         lane::{self, Due, Ending, Lease, RENEW, Target, Waiting},
         log::Entry,
     },
+    timestamp::Timestamp,
+    work::outgoing,
 };
+use passage::Passage;
 use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -83,15 +88,16 @@ impl Driver {
             let next = if obsolete {
                 self.finish(&due, Ending::Cancelled).await?
             } else {
-                let report = tokio::select! {
-                    report = self.deliver(&target, &due) => report,
+                let attempt = tokio::select! {
+                    attempt = self.attempt(&mut target, &due) => attempt?,
                     () = self.keep() => return Ok(()),
                 };
-                self.conclude(&target, &due, report).await?
+                let Some((report, probe)) = attempt else { return Ok(()) };
+                self.conclude(&target, &due, report, probe).await?
             };
             match next {
                 Next::Deliver(next) if self.host.stopping.is_cancelled() => {
-                    return self.put_back(&next).await;
+                    return self.put_back(&next, self.host.clock.now()).await;
                 }
                 Next::Deliver(next) => due = *next,
                 Next::Stop => return Ok(()),
@@ -138,6 +144,20 @@ impl Driver {
         Lease { claim: self.claim, ..self.host.lease() }
     }
 
+    /// None when it may not be tried now and was put back. Beside the report: whether it
+    /// was sent to see if the webhook is back.
+    async fn attempt(&self, target: &mut Target, due: &Due) -> Result<Option<(Report, bool)>> {
+        match self.passage(target).await? {
+            Passage::Held(until) => {
+                self.put_back(due, until).await?;
+                Ok(None)
+            }
+            Passage::Free { place: _place, probe } => {
+                Ok(Some((self.deliver(target, due).await, probe)))
+            }
+        }
+    }
+
     async fn deliver(&self, target: &Target, due: &Due) -> Report {
         let parcel = self.parcel(target, due);
         let delivery: Result<Box<dyn Delivery>> = match target.delivery.as_str() {
@@ -149,11 +169,7 @@ impl Driver {
             Err(error) => {
                 tracing::error!(%error, session = %self.session, "no way to the agent");
                 let reason = "the platform could not reach the agent".into();
-                Report {
-                    verdict: Verdict::Later(Failure { code: "host_error", reason }),
-                    receipt: None,
-                    exchange: None,
-                }
+                Verdict::Later(Failure { code: "host_error", reason }).into()
             }
         }
     }
@@ -167,6 +183,7 @@ impl Driver {
             session_started: target.started_at.unwrap_or(target.created_at),
             event: entry.id,
             attempt,
+            replayed: due.replayed,
             what: match entry.kind.as_str() {
                 "session_started" => What::Started,
                 "session_ended" => What::Ended(entry.text("reason").to_owned()),
@@ -206,26 +223,14 @@ impl Driver {
     async fn webhook(&self, target: &Target) -> Result<ToWebhook> {
         let missing =
             || Error::internal(anyhow::anyhow!("agent {} has no webhook", target.agent_id));
-        let url = target.webhook_url.as_deref().ok_or_else(missing)?;
-        let sealed = target.webhook_secret.as_deref().ok_or_else(missing)?;
+        let url = target.webhook.url.as_deref().ok_or_else(missing)?;
+        let sealed = target.webhook.secret.as_deref().ok_or_else(missing)?;
         let mut all = vec![sealed.to_owned()];
-        if target.rotated {
+        if target.webhook.rotated {
             let mut tx = self.host.db.look().await?;
             all.extend(signing::former(&mut tx, target.agent_id, self.host.clock.now()).await?);
         }
-        let place = signing::place(target.agent_id);
-        let open = |sealed: Vec<u8>| {
-            let secret = self.host.key.open(&place, &sealed)?;
-            String::from_utf8(secret).map_err(Error::internal)
-        };
-        Ok(ToWebhook {
-            http: self.host.http.clone(),
-            clock: self.host.clock.clone(),
-            // Addresses are checked again: the operator may have changed his mind.
-            url: self.host.guard.checked("/webhookUrl", url)?,
-            secrets: all.into_iter().map(open).collect::<Result<_>>()?,
-            token: self.host.agent_token(self.session),
-        })
+        outgoing::webhook(&self.host, target.agent_id, self.session, url, all)
     }
 
     async fn finish(&self, due: &Due, ending: Ending) -> Result<Next> {
@@ -247,11 +252,10 @@ impl Driver {
         Ok(next)
     }
 
-    /// The host is stopping: what was about to begin waits for the next process.
-    async fn put_back(&self, due: &Due) -> Result<()> {
+    /// What was about to begin waits until then.
+    async fn put_back(&self, due: &Due, until: Timestamp) -> Result<()> {
         let mut tx = self.host.db.write().await?;
-        let now = self.host.clock.now();
-        lane::untried(&mut tx, self.session, self.claim, due.entry.seq, now).await?;
+        lane::untried(&mut tx, self.session, self.claim, due.entry.seq, until).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! After a delivery: write down how it went, all in one transaction, and then tell
 //! of it.
 
-use super::{Driver, Next, announce, drive};
+use super::{Driver, Next, announce, drive, health};
 use crate::{
     catalog::canaries::{self, Canary},
     delivery::{Failure, Report, Verdict},
@@ -10,13 +10,14 @@ use crate::{
     sandbox::Outcome,
     sessions::{
         self,
-        attempts::{self, Outcome as Tried},
+        attempts::{self, Cause, Outcome as Tried},
         lane::{self, Due, Ending, Target, Waiting},
         log::{Entry, New},
         memory, receipts,
         replies::{self, Speaker},
     },
     storage::Tx,
+    timestamp::Timestamp,
     work::retry,
 };
 use serde_json::json;
@@ -34,6 +35,7 @@ impl Driver {
         target: &Target,
         due: &Due,
         report: Report,
+        probe: bool,
     ) -> Result<Next> {
         let failure = match &report.verdict {
             Verdict::Busy => return self.wait(due).await,
@@ -46,21 +48,19 @@ impl Driver {
         let delay = match &report.verdict {
             Verdict::Later(_) if retried => {
                 let failures = u32::try_from(due.failures).unwrap_or(u32::MAX);
-                retry::delay(&self.host.clock, failures.saturating_add(1))
+                retry::delay(&self.host.clock, failures.saturating_add(1), report.retry_after)
             }
             _ => None,
         };
-        let mut tx = self.host.db.write().await?;
-        if let Some(delay) = delay {
+        if let (Some(delay), Some(failure)) = (delay, failure) {
             let at = self.host.clock.now() + delay;
-            self.record(&mut tx, target, due, &report, Tried::Retrying(at)).await?;
-            if lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
-                tx.commit().await?;
-                self.host.tails.written();
-            }
-            return Ok(Next::Stop);
+            return self.retry(target, due, &report, probe, failure, at).await;
         }
+        let mut tx = self.host.db.write().await?;
         let mut news = Vec::new();
+        if failure.is_none() {
+            news.extend(self.delivery_recovered(&mut tx, target, due).await?);
+        }
         let ending = match failure {
             None => Ending::Delivered,
             Some(failure) => {
@@ -83,7 +83,7 @@ impl Driver {
             memory::store(&mut tx, self.session, state).await?;
         }
         let mut claimed = None;
-        if due.entry.kind == "session_started" {
+        if due.entry.kind == "session_started" && target.status == "provisioning" {
             let (entry, due) = self.started(&mut tx, target, ending).await?;
             news.extend(entry);
             claimed = due;
@@ -92,8 +92,10 @@ impl Driver {
             Waiting::More => lane::next(&mut tx, self.session, self.claim).await?,
             Waiting::Nothing => None,
         };
-        // The last thing: nothing waits longer than it must for the trial's row.
+        // The last things: nothing waits longer than it must for the trial's row, or the
+        // webhook's.
         let rolled_back = self.count(&mut tx, target, &report).await?;
+        let health = self.health(&mut tx, target, &report, probe).await?;
         tx.commit().await?;
         self.host.tails.written();
         if let Some(canary) = rolled_back {
@@ -103,10 +105,37 @@ impl Driver {
         for entry in &news {
             announce(&self.host, entry);
         }
+        health::spread(&self.host, target.agent_id, health).await;
         if let Some((lease, due)) = claimed {
             drive(&self.host, self.session, lease, Some(due));
         }
         Ok(next.map_or(Next::Stop, |due| Next::Deliver(Box::new(due))))
+    }
+
+    /// It is tried again at `at`; what came after it waits too.
+    async fn retry(
+        &self,
+        target: &Target,
+        due: &Due,
+        report: &Report,
+        probe: bool,
+        failure: &Failure,
+        at: Timestamp,
+    ) -> Result<Next> {
+        let mut tx = self.host.db.write().await?;
+        let told = self.delivery_failed(&mut tx, target, due, failure, at).await?;
+        if !lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
+            return Ok(Next::Stop);
+        }
+        self.record(&mut tx, target, due, report, Tried::Retrying(at)).await?;
+        let health = self.health(&mut tx, target, report, probe).await?;
+        tx.commit().await?;
+        self.host.tails.written();
+        if let Some(entry) = &told {
+            announce(&self.host, entry);
+        }
+        health::spread(&self.host, target.agent_id, health).await;
+        Ok(Next::Stop)
     }
 
     /// The agent has as many events waiting as may: this one waits in the database,
@@ -175,6 +204,7 @@ impl Driver {
                 event: due.entry.id,
                 kind: &due.entry.kind,
                 attempt: due.attempt,
+                cause: if due.replayed { Cause::Replay } else { Cause::Lane },
                 outcome,
                 exchange: serde_json::to_value(exchange).map_err(Error::internal)?,
             };
