@@ -30,6 +30,7 @@ mod policy;
 mod problems;
 mod queue;
 mod receipts;
+mod receivers;
 mod refusals;
 mod replays;
 mod residue;

@@ -73,6 +73,9 @@ pub struct Flags {
     /// also by plain http; may be repeated
     #[arg(long, env = "AIYBIZ_WEBHOOK_ALLOW", value_delimiter = ',', global = true)]
     pub webhook_allow: Option<Vec<IpNet>>,
+    /// A name server to ask where webhooks and components lead, instead of the system's
+    #[arg(long, env = "AIYBIZ_DNS_SERVER", global = true)]
+    pub dns_server: Option<SocketAddr>,
     /// Threads on which components' events begin; long ones go on on others, one fewer
     /// [default: one per processor]
     #[arg(long, env = "AIYBIZ_GUEST_THREADS", global = true)]
@@ -121,6 +124,7 @@ struct File {
     database_url: Option<String>,
     storage_url: Option<String>,
     webhook_allow: Option<Vec<IpNet>>,
+    dns_server: Option<SocketAddr>,
     guest_threads: Option<usize>,
     receipt_days: Option<u64>,
     receipts_per_agent: Option<u64>,
@@ -143,6 +147,7 @@ pub struct Config {
     /// `file:` and a folder.
     pub storage_url: String,
     pub webhook_allow: Vec<IpNet>,
+    pub dns_server: Option<SocketAddr>,
     /// On which events begin (`sandbox/threads.rs`).
     pub guest_threads: usize,
     pub receipt_days: u64,
@@ -218,6 +223,7 @@ impl Config {
             database_url,
             storage_url,
             webhook_allow: flags.webhook_allow.or(file.webhook_allow).unwrap_or_default(),
+            dns_server: flags.dns_server.or(file.dns_server),
             guest_threads: threads.unwrap_or(processors).max(1),
             receipt_days,
             receipts_per_agent,

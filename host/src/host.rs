@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     delivery::{queue::Queues, window::Windows},
     id::SessionId,
-    net::{self, Guard, Out},
+    net::{self, Guard, Out, Post},
     objects::Objects,
     policy::Policy,
     sandbox::{self, Sandbox},
@@ -37,7 +37,8 @@ pub struct Host {
     pub objects: Objects,
     pub clock: Clock,
     pub guard: Guard,
-    pub http: reqwest::Client,
+    /// For webhooks.
+    pub post: Post,
     /// Events on their way to webhooks, and how the last ones fared.
     pub queues: Queues,
     pub windows: Arc<Windows>,
@@ -86,14 +87,17 @@ impl Host {
             worker,
             threads: config.guest_threads,
         });
-        let guard = Guard::new(config.webhook_allow.clone());
+        let mut guard = Guard::new(config.webhook_allow.clone());
+        if let Some(server) = config.dns_server {
+            guard = guard.asking(server)?;
+        }
         let (bus, hints) = Bus::new();
         let host = Self {
             db,
             objects,
             policy: Arc::new(policy),
             clock,
-            http: guard.client()?,
+            post: Post::new(&guard)?,
             queues: Queues::default(),
             windows: Arc::default(),
             out: Out::new(&guard)?,

@@ -5,17 +5,21 @@
 //! on every attempt; hosts written as addresses never reach a resolver and are
 //! checked before. Redirects are not followed, proxy variables are not read.
 //!
-//! Webhooks go out through [`Guard::client`], components through [`Out`].
+//! Webhooks go out through [`Post`], components through [`Out`].
 
+mod dial;
+mod names;
 mod out;
+mod post;
 
+pub use dial::Dialled;
 pub use out::{Out, Unreached};
+pub use post::{Answered, Post, Trace, Unanswered};
 
 use crate::error::{Error, Result};
 use ipnet::IpNet;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use names::{Checked, Closed, Names, Which};
 use std::{
-    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -29,12 +33,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[derive(Clone, Default)]
 pub struct Guard {
     allowed: Arc<[IpNet]>,
-    /// Asked instead of the system's resolver.
-    names: Option<Lookup>,
+    names: Names,
 }
-
-/// What a name leads to.
-type Lookup = Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>;
 
 /// Not for the public internet: RFC 6890 and its successors, with the ranges that
 /// carry an IPv4 address inside an IPv6 one.
@@ -76,12 +76,17 @@ const CLOSED: [&str; 33] = [
 
 impl Guard {
     pub fn new(allowed: Vec<IpNet>) -> Self {
-        Self { allowed: allowed.into(), names: None }
+        Self { allowed: allowed.into(), names: Names::default() }
+    }
+
+    /// Asks this name server instead of the system.
+    pub fn asking(self, server: SocketAddr) -> Result<Self> {
+        Ok(Self { names: Names::server(server)?, ..self })
     }
 
     /// With a resolver of one's own. For tests.
     pub fn with_names(self, names: impl Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static) -> Self {
-        Self { names: Some(Arc::new(names)), ..self }
+        Self { names: Names::Made(Arc::new(names)), ..self }
     }
 
     pub fn permits(&self, address: IpAddr) -> bool {
@@ -132,14 +137,9 @@ impl Guard {
         url.scheme() == "https" || literal.is_some_and(|address| self.allows(address))
     }
 
-    /// The client that dials only what is permitted.
-    pub fn client(&self) -> Result<reqwest::Client> {
-        self.dialling(Which::Permitted)
-    }
-
     fn dialling(&self, which: Which) -> Result<reqwest::Client> {
         reqwest::Client::builder()
-            .dns_resolver(Arc::new(Names { guard: self.clone(), which }))
+            .dns_resolver(Arc::new(Checked { guard: self.clone(), which }))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT)
@@ -149,13 +149,7 @@ impl Guard {
     }
 
     async fn look_up(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
-        match &self.names {
-            Some(names) => Ok(names(name)),
-            None => {
-                let found = tokio::net::lookup_host((name, 0)).await?;
-                Ok(found.map(|address| address.ip()).collect())
-            }
-        }
+        self.names.look_up(name).await
     }
 }
 
@@ -163,59 +157,6 @@ impl Guard {
 /// client is built; the second time it does nothing.
 pub fn choose_cryptography() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-/// Which addresses a client dials.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
-    Permitted,
-    /// Only what the operator allows by name, be it public or not.
-    Allowed,
-}
-
-/// A resolver that answers with addresses that may be dialled.
-struct Names {
-    guard: Guard,
-    which: Which,
-}
-
-/// The name leads to an address that may not be dialled.
-#[derive(Debug)]
-struct Closed {
-    name: String,
-    address: IpAddr,
-}
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} resolves to the closed address {}", self.name, self.address)
-    }
-}
-
-impl std::error::Error for Closed {}
-
-/// Was it this guard that would not dial?
-pub fn is_closed(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<Closed>()
-}
-
-impl Resolve for Names {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (guard, which) = (self.guard.clone(), self.which);
-        Box::pin(async move {
-            let found = guard.look_up(name.as_str()).await?;
-            let open = |address: &IpAddr| match which {
-                Which::Permitted => guard.permits(*address),
-                Which::Allowed => guard.allows(*address),
-            };
-            // One closed address among open ones is an attack or a mistake.
-            if let Some(address) = found.iter().copied().find(|address| !open(address)) {
-                return Err(Closed { name: name.as_str().to_owned(), address }.into());
-            }
-            let found: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod node;
 pub mod people;
 pub mod postgres;
 pub mod process;
+pub mod receiver;
 pub mod stream;
 pub mod voice;
 pub mod webhook;
@@ -172,8 +173,17 @@ impl Platform {
 
     /// Stops it, lets something happen to its place, and starts it again.
     pub async fn again(self, meanwhile: impl FnOnce()) -> Self {
+        let config = Config::clone(&self.host.config);
+        self.restarted(config, meanwhile).await
+    }
+
+    /// Starts it again with other settings.
+    pub async fn again_with(self, config: Config) -> Self {
+        self.restarted(config, || ()).await
+    }
+
+    async fn restarted(self, config: Config, meanwhile: impl FnOnce()) -> Self {
         let (host, clock) = (self.host.clone(), self.clock.clone());
-        let config = Config::clone(&host.config);
         host.stopping.cancel();
         host.tasks.close();
         host.lanes.close();

@@ -3,15 +3,17 @@
 //! Tokens and signatures are left out: a log that anybody may be shown must open no
 //! session.
 
-use reqwest::header::HeaderMap;
+use super::{Failure, Verdict};
+use crate::net::{Trace, Unanswered};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::{error::Error as StdError, io, time::Duration};
+use std::time::Duration;
 
 /// What stands for a token or a signature.
 const REDACTED: &str = "[redacted]";
 
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchange {
     pub url: String,
@@ -23,16 +25,26 @@ pub struct Exchange {
     pub response_body: Option<String>,
     /// There was more.
     pub response_truncated: bool,
-    /// A code for what went wrong: `timeout`, `dns`, `blocked_address`, `refused`, `tls`,
-    /// `reset`, `unreachable`, `redirect`, `gone`, `status`, `no_secret`.
+    /// A code for what went wrong: `timeout`, `dns`, `blocked_address`, `refused`,
+    /// `connect_timeout`, `tls`, `reset`, `protocol`, `unreachable`, `redirect`, `gone`,
+    /// `status`, `no_secret`.
     pub error: Option<&'static str>,
     /// The same in a sentence.
     pub detail: Option<String>,
-    /// Where the connection led to.
+    /// Where the connection led to, or should have.
     pub address: Option<String>,
+    /// It was open already.
+    pub reused: Option<bool>,
+    /// What each step of opening it took; null for those that there were not.
+    pub dns_ms: Option<u64>,
+    pub connect_ms: Option<u64>,
+    pub tls_ms: Option<u64>,
     /// Until the head of the answer was there, from the beginning.
     pub first_byte_ms: Option<u64>,
     pub duration_ms: u64,
+    /// How far the connection is.
+    #[serde(skip)]
+    pub(super) trace: Trace,
     /// How long it asks to be left alone.
     #[serde(skip)]
     pub(super) retry_after: Option<Duration>,
@@ -43,8 +55,7 @@ pub struct Exchange {
 
 impl Exchange {
     pub(super) fn sent(&mut self, headers: &HeaderMap, body: &Value) {
-        let shown = |(name, value): (&reqwest::header::HeaderName, &_)| {
-            let value: &reqwest::header::HeaderValue = value;
+        let shown = |(name, value): (&HeaderName, &HeaderValue)| {
             let text = match name.as_str() {
                 "webhook-signature" | "authorization" => REDACTED,
                 _ => value.to_str().unwrap_or_default(),
@@ -57,8 +68,21 @@ impl Exchange {
         self.request_body = body.to_string();
     }
 
+    /// There is no answer, or not all of it.
+    pub(super) fn broke(&mut self, unanswered: Unanswered) -> Verdict {
+        self.error = Some(unanswered.class);
+        // Without the URL: that is the builder's business.
+        let reason = format!("the agent could not be reached: {}", unanswered.why);
+        Verdict::Later(Failure { code: "unreachable", reason })
+    }
+
     /// It is over. PostgreSQL stores no NUL.
     pub(super) fn close(&mut self, took: u64) {
+        let dialled = self.trace.dialled();
+        self.address = dialled.address.map(|address| address.to_string());
+        self.dns_ms = dialled.dns.map(millis);
+        self.connect_ms = dialled.connect.map(millis);
+        self.tls_ms = dialled.tls.map(millis);
         self.duration_ms = took;
         if self.response_status.is_some() {
             let text = String::from_utf8_lossy(&self.read);
@@ -67,34 +91,6 @@ impl Exchange {
     }
 }
 
-/// What kind of failure it is.
-pub(super) fn class(error: &reqwest::Error) -> &'static str {
-    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
-    let mut found = "unreachable";
-    while let Some(inner) = cause {
-        if crate::net::is_closed(inner) {
-            return "blocked_address";
-        }
-        if inner.to_string().starts_with("dns error") {
-            found = "dns";
-        }
-        if inner.is::<rustls::Error>() {
-            return "tls";
-        }
-        if let Some(error) = inner.downcast_ref::<io::Error>() {
-            match error.kind() {
-                io::ErrorKind::ConnectionRefused => found = "refused",
-                io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => found = "reset",
-                _ => {}
-            }
-            // What is inside is a cause of its own, which `source` passes over.
-            if let Some(inner) = error.get_ref()
-                && inner.is::<rustls::Error>()
-            {
-                return "tls";
-            }
-        }
-        cause = inner.source();
-    }
-    found
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,26 +1,22 @@
 //! Delivery to a builder's server: a POST, signed as Standard Webhooks asks
 //! (`{id}.{timestamp}.{body}`, HMAC-SHA256, header `webhook-signature: v1,…`).
 
-use super::{
-    Delivery, Failure, Parcel, Report, Verdict, What,
-    exchange::{Exchange, class},
-};
+use super::{Delivery, Failure, Parcel, Report, Verdict, What, exchange::Exchange};
 use crate::{
     clock::Clock,
     id::{EventId, SessionId},
+    net::{Post, Unanswered},
     sandbox::Author,
     timestamp::Timestamp,
 };
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use std::{
-    error::Error as _,
-    time::{Duration, Instant, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use url::Url;
 
 /// For the whole exchange, from the first look-up to the last byte (contract §8).
@@ -36,7 +32,7 @@ pub const SECRET_PREFIX: &str = "whsec_";
 pub const GONE: &str = "gone";
 
 pub struct ToWebhook {
-    pub http: reqwest::Client,
+    pub post: Post,
     pub clock: Clock,
     pub url: Url,
     /// With their prefix. Each signs; a receiver that knows any of them is content.
@@ -97,48 +93,33 @@ impl ToWebhook {
         let Some(signatures) = signatures.collect::<Option<Vec<_>>>() else {
             return never("no_secret", "the agent's signing secret is damaged");
         };
-        let request = self
-            .http
-            .post(self.url.clone())
-            .header("content-type", "application/json")
-            .header("accept-encoding", "identity")
-            .header("webhook-id", &id)
-            .header("webhook-timestamp", &timestamp)
-            .header("webhook-signature", signatures.join(" "))
-            .header("aiybiz-delivery-attempt", letter.attempt.to_string())
-            .body(body)
-            .build();
-        let request = match request {
-            Ok(request) => request,
-            Err(error) => return later("unreachable", unreachable_because(&error)),
+        let Some(headers) = headers(&id, &timestamp, &signatures.join(" "), letter.attempt) else {
+            return never("no_secret", "the agent's signing secret is damaged");
         };
-        told.sent(request.headers(), &shown);
-        let mut answer = match self.http.execute(request).await {
+        told.sent(&headers, &shown);
+        let sent = self.post.send(&self.url, headers, body.into(), &told.trace).await;
+        let answer = match sent {
             Ok(answer) => answer,
-            Err(error) => {
-                told.error = Some(class(&error));
-                return later("unreachable", unreachable_because(&error));
-            }
+            Err(unanswered) => return told.broke(unanswered),
         };
-        let status = answer.status();
+        told.reused = Some(answer.reused);
+        let (head, mut rest) = answer.response.into_parts();
+        let status = head.status;
         told.first_byte_ms = Some(millis(begun));
         told.response_status = Some(status.as_u16());
-        told.address = answer.remote_addr().map(|address| address.to_string());
-        told.retry_after = retry_after(answer.headers(), self.clock.now());
+        told.retry_after = retry_after(&head.headers, self.clock.now());
         // Read what there is to read, so that the connection can be used again.
         while !told.response_truncated {
-            match answer.chunk().await {
-                Ok(Some(chunk)) => {
+            match rest.frame().await {
+                Some(Ok(frame)) => {
+                    let Ok(chunk) = frame.into_data() else { continue };
                     let room = ANSWER_BYTES - told.read.len();
                     told.read.extend_from_slice(&chunk[..chunk.len().min(room)]);
                     told.response_truncated = chunk.len() > room;
                 }
-                Ok(None) => break,
-                Err(_) if status.is_success() => break,
-                Err(error) => {
-                    told.error = Some(class(&error));
-                    return later("unreachable", unreachable_because(&error));
-                }
+                None => break,
+                Some(Err(_)) if status.is_success() => break,
+                Some(Err(error)) => return told.broke(Unanswered::broken(&error)),
             }
         }
         if status.is_success() {
@@ -176,16 +157,23 @@ fn never(code: &'static str, reason: &str) -> Verdict {
     Verdict::Never(Failure { code, reason: reason.to_owned() })
 }
 
-/// The innermost cause, without the URL: that is the builder's business.
-fn unreachable_because(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    while let Some(inner) = cause.and_then(|cause| cause.source()) {
-        cause = Some(inner);
+/// None when one of them is not fit for a header.
+fn headers(id: &str, timestamp: &str, signature: &str, attempt: u32) -> Option<HeaderMap> {
+    let attempt = attempt.to_string();
+    let all = [
+        ("content-type", "application/json"),
+        // What cannot expand cannot burst.
+        ("accept-encoding", "identity"),
+        ("webhook-id", id),
+        ("webhook-timestamp", timestamp),
+        ("webhook-signature", signature),
+        ("aiybiz-delivery-attempt", &attempt),
+    ];
+    let mut headers = HeaderMap::with_capacity(all.len());
+    for (name, value) in all {
+        headers.insert(name, HeaderValue::from_str(value).ok()?);
     }
-    match cause {
-        Some(cause) => format!("the agent could not be reached: {cause}"),
-        None => "the agent could not be reached".into(),
-    }
+    Some(headers)
 }
 
 fn body(letter: &Letter<'_>, token: &str) -> Value {

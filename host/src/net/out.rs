@@ -4,7 +4,10 @@
 //! `https` goes wherever webhooks may go; `http` only to what the operator allows,
 //! since anybody in between could read it.
 
-use super::{Closed, Guard, Which};
+use super::{
+    Guard,
+    names::{Closed, Which},
+};
 use crate::error::Result;
 use reqwest::{Client, Request, Response};
 use std::{error::Error as _, io, net::IpAddr};
