@@ -82,7 +82,7 @@ both_engines! {
         let endless = Receiver::that("127.0.0.1:0", |stream| {
             let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
             let mut chunk = b"10000\r\n".to_vec();
-            chunk.extend_from_slice(&[b'z'; 0x10000]);
+            chunk.extend(vec![b'z'; 0x10000]);
             chunk.extend_from_slice(b"\r\n");
             endlessly(stream, head, chunk, Duration::ZERO)
         })

@@ -169,7 +169,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             if more { tokio::time::sleep(NEXT_ADDRESS).await } else { std::future::pending().await }
         };
         tokio::select! {
-            Some(tried) = tries.next() => match tried {
+            Some(ended) = tries.next() => match ended {
                 Ok(stream) => return Ok(stream),
                 Err(error) => failed = error,
             },

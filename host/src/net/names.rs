@@ -14,6 +14,9 @@ use std::{
     sync::Arc,
 };
 
+/// What a test says a name leads to.
+pub(super) type Made = Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>;
+
 /// Who is asked.
 #[derive(Clone, Default)]
 pub(super) enum Names {
@@ -23,7 +26,7 @@ pub(super) enum Names {
     /// The operator's own server.
     Server(Arc<TokioResolver>),
     /// A test.
-    Made(Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>),
+    Made(Made),
 }
 
 impl Names {

@@ -152,12 +152,11 @@ impl Unanswered {
 impl Undialled {
     fn class(&self) -> &'static str {
         match self {
-            Self::Nowhere => "unreachable",
             Self::Unknown(_) => "dns",
             Self::Closed(_) => "blocked_address",
             Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => "refused",
             Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionReset => "reset",
-            Self::Connect(_) => "unreachable",
+            Self::Connect(_) | Self::Nowhere => "unreachable",
             Self::Tls(_) => "tls",
             Self::Slow => "connect_timeout",
         }
