@@ -6,12 +6,14 @@
 //! one at a time and in order.
 
 pub mod attempts;
+pub mod direct;
 pub mod drafts;
 pub mod lane;
 pub mod lines;
 pub mod log;
 pub mod memory;
 pub mod receipts;
+pub mod rentals;
 pub mod replays;
 pub mod replies;
 pub mod shared;
@@ -21,7 +23,7 @@ use crate::{
     catalog::{Template, canaries},
     clock::Clock,
     error::{Error, Kind, Result},
-    id::{AgentId, ClaimId, CompanyId, MemberId, SessionId},
+    id::{AgentId, BuilderId, ClaimId, CompanyId, MemberId, SessionId},
     storage::{Tx, gone},
     timestamp::Timestamp,
 };
@@ -57,6 +59,9 @@ pub struct Session {
     pub last_seq: i64,
     #[serde(skip)]
     pub delivery: String,
+    /// None: the agent is one of the platform's own.
+    #[serde(skip)]
+    pub builder_id: Option<BuilderId>,
 }
 
 impl Session {
@@ -69,9 +74,10 @@ macro_rules! session_columns {
     () => {
         "id, agent_id, agent_name, company_id, member_id, status, billing_model,
          price_cents_per_hour, created_at, started_at, ended_at, end_reason, billed_cents,
-         last_seq, delivery"
+         last_seq, delivery, builder_id"
     };
 }
+use session_columns;
 
 /// What became of a change: the entry that tells of it, and whether the one who
 /// made it now drives the lane.
@@ -106,9 +112,9 @@ pub async fn open(
     let sql = concat!(
         "INSERT INTO sessions (id, agent_id, company_id, member_id, status, agent_name, delivery,
              billing_model, price_cents_per_hour, created_at, last_seq, queued, lane_claim,
-             lane_until, lane_due, version, pinned_since, canary_id, fresh)
+             lane_until, lane_due, version, pinned_since, canary_id, fresh, builder_id)
          VALUES ($1, $2, $3, $4, 'provisioning', $5, $6, 'free', $7, $8, 1, 1, $9, $10, $8, $11,
-             $12, $13, $14)
+             $12, $13, $14, $15)
          RETURNING ",
         session_columns!()
     );
@@ -128,6 +134,7 @@ pub async fn open(
         .bind(template.pinned_since)
         .bind(canary)
         .bind(fresh)
+        .bind(template.builder_id)
         .one()
         .await;
     let session: Session = gone(session)?.ok_or(Error::not_found("agent"))?;
