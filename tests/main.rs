@@ -26,6 +26,7 @@ mod layers;
 mod librarian;
 mod limits;
 mod logs;
+mod notifications;
 mod path;
 mod policy;
 mod problems;

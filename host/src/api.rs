@@ -15,6 +15,7 @@ mod components;
 mod direct_messages;
 mod input;
 mod messages;
+mod notifications;
 mod page;
 mod problem;
 mod receipts;
@@ -51,6 +52,7 @@ pub fn router(host: Host) -> Router {
         .merge(direct_messages::routes())
         .merge(shared_items::routes())
         .merge(stream::routes())
+        .merge(notifications::routes())
         .merge(builder::routes())
         .merge(rentals::routes())
         .merge(components::routes())

@@ -12,7 +12,7 @@ pub mod signing;
 use crate::{
     clock::Clock,
     error::{Error, Result},
-    id::{AgentId, BuilderId},
+    id::{AgentId, BuilderId, UserId},
     storage::{Json, Tx},
     timestamp::Timestamp,
 };
@@ -178,6 +178,14 @@ pub async fn find(tx: &mut Tx, id: AgentId) -> Result<Option<Template>> {
     let sql = "SELECT a.*, b.display_name AS builder_name FROM agents a
                JOIN builders b ON b.id = a.builder_id WHERE a.id = $1";
     Ok(tx.query(sql).bind(id).optional().await?)
+}
+
+/// Who is told of what concerns a template, also when it was withdrawn.
+pub async fn builders_user(tx: &mut Tx, id: AgentId) -> Result<Option<UserId>> {
+    let sql = "SELECT b.user_id FROM agents a JOIN builders b ON b.id = a.builder_id
+               WHERE a.id = $1";
+    let found: Option<(UserId,)> = tx.query(sql).bind(id).optional().await?;
+    Ok(found.map(|(user,)| user))
 }
 
 /// The template, if it is this builder's; otherwise it does not exist.

@@ -12,6 +12,7 @@ pub mod lane;
 pub mod lines;
 pub mod log;
 pub mod memory;
+mod notice;
 pub mod receipts;
 pub mod rentals;
 pub mod replays;
@@ -275,7 +276,8 @@ pub async fn activate(tx: &mut Tx, clock: &Clock, id: SessionId) -> Result<Optio
 }
 
 /// Ends a session: what waits for the agent is cancelled, secrets are forgotten, and
-/// the last it hears is `session_ended`. None when it was over already.
+/// the last it hears is `session_ended`. Who opened it is told, unless the client ended
+/// it. None when it was over already.
 pub async fn end(
     tx: &mut Tx,
     clock: &Clock,
@@ -311,5 +313,8 @@ pub async fn end(
     let new = New::of("session_ended", json!({ "reason": reason, "billedCents": 0 }));
     let new = if claimed { new.running() } else { new.queued() };
     let entry = log::insert(tx, id, seq, clock.id(), new, now).await?;
+    if reason != "client" {
+        notice::ended(tx, clock, id, reason).await?;
+    }
     Ok(Some(Told { entry, claimed }))
 }
