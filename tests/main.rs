@@ -48,3 +48,4 @@ mod uploads;
 mod uploads_endurance;
 mod versions;
 mod warm;
+mod withdrawal;

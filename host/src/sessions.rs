@@ -19,9 +19,10 @@ pub mod replays;
 pub mod replies;
 pub mod shared;
 pub mod tickets;
+pub mod withdrawn;
 
 use crate::{
-    catalog::{Template, canaries},
+    catalog::{self, Template, canaries},
     clock::Clock,
     error::{Error, Kind, Result},
     id::{AgentId, BuilderId, ClaimId, CompanyId, MemberId, SessionId},
@@ -139,6 +140,7 @@ pub async fn open(
         .one()
         .await;
     let session: Session = gone(session)?.ok_or(Error::not_found("agent"))?;
+    catalog::still_there(tx, template.id).await?;
     let new = New::of("session_started", json!({})).running();
     let entry = log::insert(tx, session.id, 1, clock.id(), new, now).await?;
     Ok((session, Told { entry, claimed: true }))

@@ -11,6 +11,7 @@ mod overdue;
 mod replays;
 mod retry;
 mod scope;
+pub mod withdrawn;
 
 use crate::{
     accounts,
@@ -118,6 +119,7 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     endpoints::sweep(&mut tx, now).await?;
     tx.commit().await?;
     overdue::end(host).await?;
+    withdrawn::finish(host).await?;
     sweep_notifications(host).await?;
     sweep_receipts(host).await
 }
