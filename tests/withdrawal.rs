@@ -48,10 +48,19 @@ async fn emptied(platform: &Platform, agent: &str) {
 /// Nobody finds the agent, by any route.
 async fn is_gone(agent: &str, bea: &Person, cleo: &Person) {
     let path = place(agent);
-    for get in ["", "/components", "/config", "/logs", "/invocations", "/deliveries"] {
+    for get in [
+        "",
+        "/components",
+        "/config",
+        "/logs",
+        "/invocations",
+        "/deliveries",
+        "/webhook",
+        "/replays",
+    ] {
         bea.get(&format!("{path}{get}")).await.problem(404, "not_found");
     }
-    for post in ["publish", "unpublish", "webhook-secret/rotate"] {
+    for post in ["publish", "unpublish", "webhook-secret/rotate", "webhook/enable", "test-event"] {
         bea.post(&format!("{path}/{post}"), json!({})).await.problem(404, "not_found");
     }
     bea.patch(&path, json!({ "name": "Other" })).await.problem(404, "not_found");
