@@ -98,8 +98,8 @@ async fn at_work(tx: &mut Tx, id: AgentId) -> Result<bool> {
     let found = tx.query(
         "SELECT id FROM agents WHERE id = $1 AND (
              EXISTS (SELECT 1 FROM sessions s WHERE s.agent_id = $1 AND s.status <> 'completed')
-             OR EXISTS (SELECT 1 FROM events e JOIN sessions s ON s.id = e.session_id
-                        WHERE e.delivery IN ('queued', 'running') AND s.agent_id = $1))",
+             OR EXISTS (SELECT 1 FROM sessions s WHERE s.agent_id = $1 AND s.id IN (
+                 SELECT session_id FROM events WHERE delivery IN ('queued', 'running'))))",
     );
     let found: Option<(AgentId,)> = found.bind(id).optional().await?;
     Ok(found.is_some())
