@@ -22,16 +22,40 @@ const LAYERS: [&[&str]; 9] = [
     &["work"],
     &["host"],
     &["config"],
-    &["accounts", "audit", "catalog", "sessions", "files", "delivery", "policy", "sandbox"],
+    &[
+        "accounts",
+        "audit",
+        "catalog",
+        "sessions",
+        "files",
+        "delivery",
+        "policy",
+        "sandbox",
+        "notifications",
+    ],
 ];
 
 /// Those below: the nouns and what they stand on, in the order in which each may
 /// use the ones after it.
-const BELOW: [(&str, &[&str]); 17] = [
+const BELOW: [(&str, &[&str]); 18] = [
     ("accounts", &["audit", "storage", "error", "clock", "id", "timestamp", "seal"]),
     ("audit", &["storage", "error", "clock", "id", "timestamp"]),
     ("catalog", &["reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),
-    ("sessions", &["catalog", "reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),
+    (
+        "sessions",
+        &[
+            "catalog",
+            "notifications",
+            "reseal",
+            "storage",
+            "error",
+            "clock",
+            "id",
+            "timestamp",
+            "seal",
+        ],
+    ),
+    ("notifications", &["storage", "error", "clock", "id", "timestamp"]),
     ("files", &["storage", "error", "clock", "id", "timestamp"]),
     ("delivery", &["sandbox", "net", "clock", "id", "timestamp", "error"]),
     ("policy", &["audit", "sandbox", "storage", "error", "clock", "id"]),

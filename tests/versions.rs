@@ -277,7 +277,7 @@ both_engines! {
         let rival = trial.platform.builder("Rival").await;
         rival.put(&path(&trial.agent), json!({})).await.problem(404, "not_found");
         rival.delete(&path(&trial.agent)).await.problem(404, "not_found");
-        // What was tried can be deleted as long as nobody has rented it.
+        // What is on trial can be deleted; then the trial is over.
         activate(&trial.bea, &draft, 1).await;
         trial.bea.upload(&draft, version("other")).await.created();
         let second = format!("/builder/agents/{draft}/components/2/canary");

@@ -12,11 +12,14 @@ mod caller;
 mod canaries;
 mod catalogue;
 mod components;
+mod direct_messages;
 mod input;
 mod messages;
+mod notifications;
 mod page;
 mod problem;
 mod receipts;
+mod rentals;
 mod replays;
 mod sessions;
 mod settings;
@@ -46,9 +49,12 @@ pub fn router(host: Host) -> Router {
         .merge(catalogue::routes())
         .merge(sessions::routes())
         .merge(messages::routes())
+        .merge(direct_messages::routes())
         .merge(shared_items::routes())
         .merge(stream::routes())
+        .merge(notifications::routes())
         .merge(builder::routes())
+        .merge(rentals::routes())
         .merge(components::routes())
         .merge(canaries::routes())
         .merge(receipts::routes())

@@ -10,9 +10,11 @@
 //! serialise all commits.
 
 mod hints;
+mod inboxes;
 mod tails;
 
 pub use hints::across_processes;
+pub use inboxes::{Ear, Inboxes};
 pub use tails::{Place as TailPlace, Tails};
 
 use crate::id::{EventId, SessionId};

@@ -1,18 +1,20 @@
 //! What can be rented: agent templates and their owners' side of them.
 //!
 //! A template is a draft until it is published; only published ones are listed.
-//! Behind it stands a webhook or a component, never both.
+//! Behind it stands a webhook or a component, never both. One that was withdrawn is a
+//! row that nothing here finds ([`withdrawal`]).
 
 pub mod canaries;
 pub mod components;
 pub mod endpoints;
 pub mod settings;
 pub mod signing;
+pub mod withdrawal;
 
 use crate::{
     clock::Clock,
     error::{Error, Result},
-    id::{AgentId, BuilderId},
+    id::{AgentId, BuilderId, UserId},
     storage::{Json, Tx},
     timestamp::Timestamp,
 };
@@ -107,7 +109,7 @@ pub async fn create(
     webhook_secret: Option<Vec<u8>>,
     id: AgentId,
 ) -> Result<Template> {
-    let sql = "SELECT COUNT(*) FROM agents WHERE builder_id = $1";
+    let sql = "SELECT COUNT(*) FROM agents WHERE builder_id = $1 AND deleted_at IS NULL";
     let (count,): (i64,) = tx.query(sql).bind(owner).one().await?;
     if count >= TEMPLATES {
         let detail = format!("a builder has at most {TEMPLATES} templates");
@@ -176,8 +178,25 @@ pub async fn update(
 
 pub async fn find(tx: &mut Tx, id: AgentId) -> Result<Option<Template>> {
     let sql = "SELECT a.*, b.display_name AS builder_name FROM agents a
-               JOIN builders b ON b.id = a.builder_id WHERE a.id = $1";
+               JOIN builders b ON b.id = a.builder_id
+               WHERE a.id = $1 AND a.deleted_at IS NULL";
     Ok(tx.query(sql).bind(id).optional().await?)
+}
+
+/// An error when the template was withdrawn. Ask after writing what hangs on it: then
+/// whoever withdraws it meanwhile waits until that is committed, or was waited for.
+pub async fn still_there(tx: &mut Tx, id: AgentId) -> Result<()> {
+    let sql = "SELECT id FROM agents WHERE id = $1 AND deleted_at IS NULL";
+    let found: Option<(AgentId,)> = tx.query(sql).bind(id).optional().await?;
+    found.map(|_| ()).ok_or(Error::not_found("agent"))
+}
+
+/// Who is told of what concerns a template, also when it was withdrawn.
+pub async fn builders_user(tx: &mut Tx, id: AgentId) -> Result<Option<UserId>> {
+    let sql = "SELECT b.user_id FROM agents a JOIN builders b ON b.id = a.builder_id
+               WHERE a.id = $1";
+    let found: Option<(UserId,)> = tx.query(sql).bind(id).optional().await?;
+    Ok(found.map(|(user,)| user))
 }
 
 /// The template, if it is this builder's; otherwise it does not exist.
@@ -195,7 +214,7 @@ pub async fn of_builder(
     let found = tx.query(
         "SELECT a.*, b.display_name AS builder_name FROM agents a
          JOIN builders b ON b.id = a.builder_id
-         WHERE a.builder_id = $1 AND ($2 IS NULL OR a.id < $2)
+         WHERE a.builder_id = $1 AND a.deleted_at IS NULL AND ($2 IS NULL OR a.id < $2)
          ORDER BY a.id DESC LIMIT $3",
     );
     Ok(found.bind(owner).bind(before).bind(limit).all().await?)
@@ -219,7 +238,7 @@ pub async fn published(
     let found = tx.query(
         "SELECT a.*, b.display_name AS builder_name FROM agents a
          JOIN builders b ON b.id = a.builder_id
-         WHERE a.status = 'active' AND ($1 IS NULL OR a.id < $1)
+         WHERE a.status = 'active' AND a.deleted_at IS NULL AND ($1 IS NULL OR a.id < $1)
            AND ($2 IS NULL OR LOWER(a.name || ' ' || a.description) LIKE LOWER($2) ESCAPE '\\')
            AND ($3 IS NULL OR LOWER(CAST(a.themes AS TEXT)) LIKE LOWER($3) ESCAPE '\\')
            AND ($4 IS NULL OR LOWER(CAST(a.tools AS TEXT)) LIKE LOWER($4) ESCAPE '\\')
@@ -270,29 +289,8 @@ pub async fn unpublish(tx: &mut Tx, clock: &Clock, template: &Template) -> Resul
 }
 
 async fn set_status(tx: &mut Tx, clock: &Clock, id: AgentId, status: &str) -> Result<()> {
-    let sql = "UPDATE agents SET status = $2, updated_at = $3 WHERE id = $1";
-    tx.query(sql).bind(id).bind(status).bind(clock.now()).run().await?;
-    Ok(())
-}
-
-/// Deletes a template that nobody has ever rented.
-pub async fn delete(tx: &mut Tx, id: AgentId) -> Result<()> {
-    // Whoever is opening a session, or uploading, is waited for.
-    tx.query_locked("SELECT id FROM agents WHERE id = $1").bind(id).run().await?;
-    let sql = "SELECT COUNT(*) FROM sessions WHERE agent_id = $1";
-    let (used,): (i64,) = tx.query(sql).bind(id).one().await?;
-    if used > 0 {
-        let detail = "it has had sessions, whose history is kept; unpublish it instead";
-        return Err(Error::conflict("agent_in_use", detail));
-    }
-    tx.query("DELETE FROM settings WHERE agent_id = $1").bind(id).run().await?;
-    tx.query("DELETE FROM former_secrets WHERE agent_id = $1").bind(id).run().await?;
-    // A webhook may have been tested.
-    tx.query("DELETE FROM attempts WHERE agent_id = $1").bind(id).run().await?;
-    tx.query("DELETE FROM replays WHERE agent_id = $1").bind(id).run().await?;
-    tx.query("DELETE FROM endpoints WHERE agent_id = $1").bind(id).run().await?;
-    tx.query("DELETE FROM canaries WHERE agent_id = $1").bind(id).run().await?;
-    tx.query("DELETE FROM components WHERE agent_id = $1").bind(id).run().await?;
-    tx.query("DELETE FROM agents WHERE id = $1").bind(id).run().await?;
-    Ok(())
+    let sql = "UPDATE agents SET status = $2, updated_at = $3
+               WHERE id = $1 AND deleted_at IS NULL";
+    let set = tx.query(sql).bind(id).bind(status).bind(clock.now());
+    (set.run().await? > 0).then_some(()).ok_or(Error::not_found("agent"))
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     accounts::Passwords,
-    bus::{self, Bus, Tails},
+    bus::{self, Bus, Inboxes, Tails},
     clock::Clock,
     config::Config,
     delivery::{queue::Queues, window::Windows},
@@ -48,6 +48,7 @@ pub struct Host {
     pub sandbox: Arc<Sandbox>,
     pub bus: Bus,
     pub tails: Tails,
+    pub inboxes: Inboxes,
     pub key: Key,
     pub passwords: Passwords,
     pub config: Arc<Config>,
@@ -105,6 +106,7 @@ impl Host {
             sandbox: Arc::new(sandbox.context("sandbox")?),
             bus,
             tails: Tails::default(),
+            inboxes: Inboxes::default(),
             key,
             passwords: Passwords::new()?,
             config: Arc::new(config),

@@ -51,6 +51,8 @@ id! {
     NodeId;
     /// A document or a secret that a client has handed to a session.
     ItemId;
+    /// Something the platform has told a user.
+    NotificationId;
     /// One run of a component for one event.
     InvocationId;
     /// One try of sending an event to a webhook.

@@ -12,7 +12,7 @@
 //! api
 //! work                                          host, config below it
 //! accounts  catalog  sessions  files            a noun each: types, SQL, rules
-//! policy  audit
+//! policy  audit  notifications
 //! delivery → sandbox
 //! reseal  storage  bus  objects  net            no domain words
 //! error  clock  id  timestamp  seal
@@ -33,6 +33,7 @@ pub mod files;
 pub mod host;
 pub mod id;
 pub mod net;
+pub mod notifications;
 pub mod objects;
 pub mod policy;
 pub mod reseal;

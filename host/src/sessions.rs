@@ -6,22 +6,26 @@
 //! one at a time and in order.
 
 pub mod attempts;
+pub mod direct;
 pub mod drafts;
 pub mod lane;
 pub mod lines;
 pub mod log;
 pub mod memory;
+mod notice;
 pub mod receipts;
+pub mod rentals;
 pub mod replays;
 pub mod replies;
 pub mod shared;
 pub mod tickets;
+pub mod withdrawn;
 
 use crate::{
-    catalog::{Template, canaries},
+    catalog::{self, Template, canaries},
     clock::Clock,
     error::{Error, Kind, Result},
-    id::{AgentId, ClaimId, CompanyId, MemberId, SessionId},
+    id::{AgentId, BuilderId, ClaimId, CompanyId, MemberId, SessionId},
     storage::{Tx, gone},
     timestamp::Timestamp,
 };
@@ -57,6 +61,9 @@ pub struct Session {
     pub last_seq: i64,
     #[serde(skip)]
     pub delivery: String,
+    /// None: the agent is one of the platform's own.
+    #[serde(skip)]
+    pub builder_id: Option<BuilderId>,
 }
 
 impl Session {
@@ -69,9 +76,10 @@ macro_rules! session_columns {
     () => {
         "id, agent_id, agent_name, company_id, member_id, status, billing_model,
          price_cents_per_hour, created_at, started_at, ended_at, end_reason, billed_cents,
-         last_seq, delivery"
+         last_seq, delivery, builder_id"
     };
 }
+use session_columns;
 
 /// What became of a change: the entry that tells of it, and whether the one who
 /// made it now drives the lane.
@@ -106,9 +114,9 @@ pub async fn open(
     let sql = concat!(
         "INSERT INTO sessions (id, agent_id, company_id, member_id, status, agent_name, delivery,
              billing_model, price_cents_per_hour, created_at, last_seq, queued, lane_claim,
-             lane_until, lane_due, version, pinned_since, canary_id, fresh)
+             lane_until, lane_due, version, pinned_since, canary_id, fresh, builder_id)
          VALUES ($1, $2, $3, $4, 'provisioning', $5, $6, 'free', $7, $8, 1, 1, $9, $10, $8, $11,
-             $12, $13, $14)
+             $12, $13, $14, $15)
          RETURNING ",
         session_columns!()
     );
@@ -128,9 +136,11 @@ pub async fn open(
         .bind(template.pinned_since)
         .bind(canary)
         .bind(fresh)
+        .bind(template.builder_id)
         .one()
         .await;
     let session: Session = gone(session)?.ok_or(Error::not_found("agent"))?;
+    catalog::still_there(tx, template.id).await?;
     let new = New::of("session_started", json!({})).running();
     let entry = log::insert(tx, session.id, 1, clock.id(), new, now).await?;
     Ok((session, Told { entry, claimed: true }))
@@ -268,7 +278,8 @@ pub async fn activate(tx: &mut Tx, clock: &Clock, id: SessionId) -> Result<Optio
 }
 
 /// Ends a session: what waits for the agent is cancelled, secrets are forgotten, and
-/// the last it hears is `session_ended`. None when it was over already.
+/// the last it hears is `session_ended`. Who opened it is told, unless the client ended
+/// it. None when it was over already.
 pub async fn end(
     tx: &mut Tx,
     clock: &Clock,
@@ -304,5 +315,8 @@ pub async fn end(
     let new = New::of("session_ended", json!({ "reason": reason, "billedCents": 0 }));
     let new = if claimed { new.running() } else { new.queued() };
     let entry = log::insert(tx, id, seq, clock.id(), new, now).await?;
+    if reason != "client" {
+        notice::ended(tx, clock, id, reason).await?;
+    }
     Ok(Some(Told { entry, claimed }))
 }

@@ -4,17 +4,20 @@
 //! The loop here finds the others: those whose driver died, and those that wait for
 //! another try. It asks the database once a second, and at once when told.
 
+mod inboxes;
 pub mod lane;
 pub mod outgoing;
 mod overdue;
 mod replays;
 mod retry;
 mod scope;
+pub mod withdrawn;
 
 use crate::{
     accounts,
     catalog::{components, endpoints, signing},
     host::Host,
+    notifications,
     sessions::{self, attempts, receipts::sweep},
     timestamp::Timestamp,
 };
@@ -30,11 +33,14 @@ const TIDY: Duration = Duration::from_mins(1);
 /// a living one says so every ten seconds.
 const SILENCE: Duration = Duration::from_mins(2);
 
-/// Transactions in which receipts are deleted, each time: more than a busy platform
-/// writes meanwhile.
+/// Transactions in which receipts are deleted, each time, and as many for notifications:
+/// more than a busy platform writes meanwhile.
 const SWEEPS: usize = 400;
 
 const DAY: Duration = Duration::from_hours(24);
+
+/// How long a notification that was read is kept.
+const NOTIFICATIONS: Duration = Duration::from_hours(90 * 24);
 
 /// Lanes taken over in one transaction.
 const BATCH: i64 = 32;
@@ -46,6 +52,7 @@ const LANES: usize = 10_000;
 /// Begins to look for due lanes, until the host stops.
 pub fn start(host: &Host) {
     tidy_up(host);
+    inboxes::watch(host);
     replays::start(host);
     let (worker, started) = (host.clone(), host.clock.now());
     host.tasks.spawn(async move {
@@ -112,7 +119,23 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     endpoints::sweep(&mut tx, now).await?;
     tx.commit().await?;
     overdue::end(host).await?;
+    withdrawn::finish(host).await?;
+    sweep_notifications(host).await?;
     sweep_receipts(host).await
+}
+
+/// Deletes notifications that were read and are old.
+async fn sweep_notifications(host: &Host) -> crate::error::Result<()> {
+    let until = host.clock.now() - NOTIFICATIONS;
+    for _ in 0..SWEEPS {
+        let mut tx = host.db.write().await?;
+        let swept = notifications::sweep(&mut tx, until).await?;
+        tx.commit().await?;
+        if swept < notifications::BATCH.unsigned_abs() || host.stopping.is_cancelled() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Deletes receipts, and a webhook's tries, that are too old, then those that are too many of one agent.

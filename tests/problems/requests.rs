@@ -63,6 +63,8 @@ both_engines! {
         let unknown = "01890000-0000-7000-8000-000000000000";
         let of_agents = [unknown, &world.others_agent, &world.active.session];
         let of_sessions = [unknown, &world.others_session, &world.agent];
+        // The other's session is with this builder's agent.
+        let of_builders = [unknown, &world.component, &world.agent];
         let none = ["x", "0", "-1", "%00", "%20", "'", "null", &format!("{unknown}0")];
         let bodies = bodies();
         let named = NAMED.iter().map(|(method, path)| (*method, *path, json!({})));
@@ -75,7 +77,11 @@ both_engines! {
             let of_an_agent = template.starts_with("/agent/");
             let (status, code) =
                 if of_an_agent { (401, "unauthenticated") } else { (404, "not_found") };
-            let others = if agents { of_agents } else { of_sessions };
+            let others = match template {
+                _ if agents => of_agents,
+                _ if template.starts_with("/builder/sessions/") => of_builders,
+                _ => of_sessions,
+            };
             for id in others.iter().chain(&none) {
                 let path = template.replace("{agent}", id).replace("{active}", id);
                 let what = format!("{method} {path}");

@@ -30,13 +30,15 @@ pub fn bodies() -> Vec<(&'static str, &'static str, Value)> {
             "/sessions/{active}/shared-items",
             json!({ "type": "document", "name": "n", "content": "hello" }),
         ),
+        ("POST", "/sessions/{active}/direct-messages", json!({ "content": "hello" })),
+        ("POST", "/builder/sessions/{active}/direct-messages", json!({ "content": "hello" })),
         ("POST", "/agent/{active}/auth", json!({ "agentAuthToken": "aat_" })),
         ("POST", "/agent/{active}/message", json!({ "content": "hello" })),
     ]
 }
 
 /// The other routes with a name in their path.
-pub const NAMED: [(&str, &str); 26] = [
+pub const NAMED: [(&str, &str); 30] = [
     ("GET", "/agents/{agent}"),
     ("GET", "/sessions/{active}"),
     ("POST", "/sessions/{active}/end"),
@@ -45,6 +47,10 @@ pub const NAMED: [(&str, &str); 26] = [
     ("POST", "/sessions/{active}/stream-ticket"),
     ("GET", "/sessions/{active}/shared-items"),
     ("DELETE", "/sessions/{active}/shared-items/01890000-0000-7000-8000-000000000000"),
+    ("GET", "/sessions/{active}/direct-messages"),
+    ("GET", "/builder/sessions/{active}/direct-messages"),
+    ("GET", "/notifications/stream"),
+    ("POST", "/notifications/01890000-0000-7000-8000-000000000000/read"),
     ("GET", "/builder/agents/{agent}"),
     ("DELETE", "/builder/agents/{agent}"),
     ("POST", "/builder/agents/{agent}/publish"),
@@ -65,10 +71,14 @@ pub const NAMED: [(&str, &str); 26] = [
     ("GET", "/agent/sessions/{active}/shared-items"),
 ];
 
-pub const LISTS: [&str; 10] = [
+pub const LISTS: [&str; 14] = [
     "/agents",
     "/sessions",
     "/sessions/{active}/messages",
+    "/sessions/{active}/direct-messages",
+    "/builder/sessions",
+    "/builder/sessions/{active}/direct-messages",
+    "/notifications",
     "/builder/agents",
     "/builder/agents/{component}/components",
     "/builder/agents/{agent}/invocations",
@@ -180,6 +190,8 @@ impl World {
              UNION ALL SELECT 'drafts', COUNT(*) FROM drafts
              UNION ALL SELECT 'agent_state', COUNT(*) FROM agent_state
              UNION ALL SELECT 'invocations', COUNT(*) FROM invocations
+             UNION ALL SELECT 'inboxes', COUNT(*) FROM inboxes
+             UNION ALL SELECT 'notifications', COUNT(*) FROM notifications
              UNION ALL SELECT 'stream_tickets', COUNT(*) FROM stream_tickets
              UNION ALL SELECT 'nodes', COUNT(*) FROM nodes
              UNION ALL SELECT 'grants', COUNT(*) FROM grants

@@ -5,15 +5,16 @@ use super::{
     canaries, catalogue,
     input::{self, Body, Params},
     page::{self, Page},
+    receipts::parsed,
 };
 use crate::{
-    catalog::{self, Listing, Template, canaries::newest, endpoints},
+    catalog::{self, Listing, Template, canaries::newest, endpoints, withdrawal::withdraw},
     delivery::webhook,
     error::{Error, Result},
     host::Host,
     id::AgentId,
     storage::Tx,
-    work::lane::health,
+    work::{self, lane::health},
 };
 use axum::{
     Json, Router,
@@ -195,15 +196,28 @@ async fn change(
     Ok(Json(answer))
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Delete {
+    end_sessions: Option<String>,
+}
+
+/// The template is gone at once; with `?endSessions=true`, what still runs with it ends
+/// right after.
 async fn delete(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path(id): Path<String>,
+    Params(how): Params<Delete>,
 ) -> Result<StatusCode> {
+    let end = parsed("endSessions", how.end_sessions.as_deref(), "must be true or false")?;
     let mut tx = host.db.write().await?;
-    let template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
-    catalog::delete(&mut tx, template.id).await?;
+    let id = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?.id;
+    let running = withdraw(&mut tx, &host.clock, id, end.unwrap_or(false)).await?;
     tx.commit().await?;
+    if running {
+        work::withdrawn::begin(&host, id);
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,7 +4,7 @@
 use crate::clock::Clock;
 use axum::{
     body::Body,
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -24,6 +24,27 @@ pub(super) fn life(clock: &Clock, seconds: u64) -> Duration {
     let mean = Duration::from_secs(seconds);
     // 0.9 to 1.1 in steps of 0.2 / 65536.
     mean * 9 / 10 + mean / 5 * dice / 65_536
+}
+
+/// Where a stream of numbered things begins.
+pub(super) struct Start {
+    pub(super) after: i64,
+    /// The client asked for a place that is none: it is told so, and begins at the end.
+    pub(super) unknown: bool,
+}
+
+impl Start {
+    /// Behind what `Last-Event-ID` names, else behind `after`, else at the end.
+    pub(super) fn of(headers: &HeaderMap, after: Option<String>, last_seq: i64) -> Self {
+        let wanted = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("").to_owned());
+        let Some(wanted) = wanted.or(after) else {
+            return Self { after: last_seq, unknown: false };
+        };
+        match wanted.trim().parse() {
+            Ok(after) if (0..=last_seq).contains(&after) => Self { after, unknown: false },
+            _ => Self { after: last_seq, unknown: true },
+        }
+    }
 }
 
 /// Lines on their way to the connection.

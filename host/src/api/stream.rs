@@ -9,7 +9,7 @@
 use super::{
     caller, input,
     input::Params,
-    sse::{End, HEARTBEAT, Out, life},
+    sse::{End, HEARTBEAT, Out, Start, life},
 };
 use crate::{
     accounts,
@@ -58,9 +58,8 @@ async fn stream(
     let id: SessionId = input::id(&id, "session")?;
     let listener = host.bus.listen(id);
     let session = admitted(&host, id, query.ticket.as_deref(), &headers).await?;
-    let wanted = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("").to_owned());
-    let given = wanted.is_some();
-    let start = Start::of(wanted.or(query.after), session.last_seq);
+    let given = headers.contains_key("last-event-id");
+    let start = Start::of(&headers, query.after, session.last_seq);
     if session.over() && start.after >= session.last_seq && !start.unknown {
         // Nothing will ever come: the one answer that stops an EventSource.
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -103,23 +102,6 @@ async fn admitted(
     let mut tx = host.db.read().await?;
     let identity = accounts::identify(&mut tx, token, host.clock.now()).await?;
     sessions::owned_by(&mut tx, id, identity.ok_or_else(refused)?.company_id).await
-}
-
-/// Where a stream begins.
-struct Start {
-    after: i64,
-    /// The client asked for a place that is not in this log.
-    unknown: bool,
-}
-
-impl Start {
-    fn of(wanted: Option<String>, last_seq: i64) -> Self {
-        let Some(wanted) = wanted else { return Self { after: last_seq, unknown: false } };
-        match wanted.trim().parse() {
-            Ok(after) if (0..=last_seq).contains(&after) => Self { after, unknown: false },
-            _ => Self { after: last_seq, unknown: true },
-        }
-    }
 }
 
 struct Reader {

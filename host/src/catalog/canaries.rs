@@ -92,7 +92,8 @@ pub async fn start(
     terms: Terms,
 ) -> Result<Canary> {
     // Whoever activates a version meanwhile is waited for.
-    let locked = tx.query_locked("SELECT active_version FROM agents WHERE id = $1").bind(agent);
+    let sql = "SELECT active_version FROM agents WHERE id = $1 AND deleted_at IS NULL";
+    let locked = tx.query_locked(sql).bind(agent);
     let (active,): (Option<i64>,) = locked.optional().await?.ok_or(Error::not_found("agent"))?;
     components::ready(tx, agent, version).await?;
     match active {

@@ -1,11 +1,11 @@
 //! Versions of a component agent. A version never changes; which one is active
 //! does, at once and both ways.
 
-use super::canaries;
+use super::{canaries, still_there};
 use crate::{
     error::{Error, Problem, Result},
     id::AgentId,
-    storage::{Json, Tx, gone},
+    storage::{Json, Tx},
     timestamp::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -72,7 +72,8 @@ pub async fn begin(
         .bind(Json(&Report::default()))
         .bind(now)
         .bind(node.to_vec());
-    gone(begun.run().await)?.ok_or(Error::not_found("agent"))?;
+    begun.run().await?;
+    still_there(tx, agent).await?;
     Ok(last + 1)
 }
 

@@ -1,13 +1,14 @@
 //! Config and secrets that a builder gives his agent. Both are sealed where they
 //! lie; config can be read back, a secret cannot.
 
+use super::still_there;
 use crate::{
     clock::Clock,
     error::{Error, Result},
     id::AgentId,
     reseal::Column,
     seal::Key,
-    storage::{Json, Tx, gone},
+    storage::{Json, Tx},
     timestamp::Timestamp,
 };
 use serde::Serialize;
@@ -85,8 +86,8 @@ pub async fn put(
     );
     let put = put.bind(agent).bind(key).bind(new.secret).bind(Json(&new.sites));
     let put = put.bind(sealed).bind(clock.now());
-    gone(put.run().await)?.ok_or(Error::not_found("agent"))?;
-    Ok(())
+    put.run().await?;
+    still_there(tx, agent).await
 }
 
 pub async fn list(tx: &mut Tx, seal: &Key, agent: AgentId) -> Result<Vec<Setting>> {

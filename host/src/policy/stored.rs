@@ -31,10 +31,11 @@ pub(super) async fn platform_locked(tx: &mut Tx) -> Result<Set> {
     Ok(row.limits)
 }
 
-/// None when there is no such agent.
+/// None when there is no such agent. One that was withdrawn is there for as long as
+/// something of it may run.
 pub(super) async fn own(tx: &mut Tx, agent: AgentId) -> Result<Option<Set>> {
-    let found: Option<(AgentId,)> =
-        tx.query("SELECT id FROM agents WHERE id = $1").bind(agent).optional().await?;
+    let sql = "SELECT id FROM agents WHERE id = $1 AND emptied_at IS NULL";
+    let found: Option<(AgentId,)> = tx.query(sql).bind(agent).optional().await?;
     if found.is_none() {
         return Ok(None);
     }
@@ -44,7 +45,8 @@ pub(super) async fn own(tx: &mut Tx, agent: AgentId) -> Result<Option<Set>> {
 }
 
 pub(super) async fn all(tx: &mut Tx) -> Result<Vec<(AgentId, Set)>> {
-    let sql = "SELECT agent_id, limits FROM agent_limits ORDER BY agent_id";
+    let sql = "SELECT l.agent_id, l.limits FROM agent_limits l
+               JOIN agents a ON a.id = l.agent_id AND a.emptied_at IS NULL ORDER BY l.agent_id";
     let all: Vec<Own> = tx.query(sql).all().await?;
     Ok(all.into_iter().map(|own| (own.agent_id, own.limits)).collect())
 }
@@ -54,7 +56,8 @@ pub(super) async fn all(tx: &mut Tx) -> Result<Vec<(AgentId, Set)>> {
 pub(super) async fn texts(tx: &mut Tx, agent: AgentId) -> Result<Option<(String, Option<String>)>> {
     let found = tx.query(
         "SELECT CAST(p.limits AS TEXT), CAST(l.limits AS TEXT) FROM policy p, agents a
-         LEFT JOIN agent_limits l ON l.agent_id = a.id WHERE a.id = $1",
+         LEFT JOIN agent_limits l ON l.agent_id = a.id
+         WHERE a.id = $1 AND a.emptied_at IS NULL",
     );
     Ok(found.bind(agent).optional().await?)
 }

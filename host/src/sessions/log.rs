@@ -58,7 +58,7 @@ impl Entry {
     pub fn json(&self) -> Value {
         let mut all = json!({ "type": self.kind, "sessionId": self.session_id, "seq": self.seq });
         if let (Some(all), Some(body)) = (all.as_object_mut(), self.body.as_object()) {
-            if self.kind == "message" {
+            if matches!(self.kind.as_str(), "message" | "direct_message") {
                 all.insert("id".into(), json!(self.id));
                 all.insert("createdAt".into(), json!(self.created_at));
                 if let Some(status) = self.status() {
