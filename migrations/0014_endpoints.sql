@@ -13,6 +13,8 @@ CREATE TABLE endpoints (
     -- Nothing is sent until its builder enables it.
     disabled_at     TIMESTAMPTZ,
     disabled_reason TEXT        CHECK (disabled_reason IN ('gone', 'failing')),
+    -- Its builder was told that it is disabled.
+    told            BOOLEAN     NOT NULL DEFAULT FALSE,
     -- It answers well again. Readers who heard otherwise are told when they come back.
     recovered_at    TIMESTAMPTZ
 );

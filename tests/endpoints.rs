@@ -178,6 +178,16 @@ both_engines! {
         cleo.says(&session, "one").await;
         let disabled = until_state(&bea, &agent, "disabled").await;
         assert_eq!(disabled["disabledReason"], "gone");
+        // Its builder is told, once.
+        let told = loop {
+            let told = bea.get("/notifications").await.ok()["data"].clone();
+            if told != json!([]) {
+                break told;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(told[0]["type"], "webhook_disabled");
+        assert!(told[0]["text"].as_str().is_some_and(|text| text.contains("Moody") && text.contains("410")));
         events.presence("offline").await;
         // Messages are still taken, and wait.
         for content in ["two", "three"] {
@@ -200,6 +210,7 @@ both_engines! {
             assert_eq!(events.reply().await, format!("echo: {content}"));
         }
         events.without_gap();
+        assert_eq!(bea.get("/notifications").await.ok()["data"].as_array().map(Vec::len), Some(1));
         // A second time changes nothing.
         assert_eq!(bea.post(&path, json!({})).await.ok()["state"], "ok");
         let (_session, _events) = cleo.starts(&agent).await;

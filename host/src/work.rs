@@ -118,6 +118,7 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     signing::sweep(&mut tx, now).await?;
     endpoints::sweep(&mut tx, now).await?;
     tx.commit().await?;
+    lane::health::tell_builders(host).await?;
     overdue::end(host).await?;
     withdrawn::finish(host).await?;
     sweep_notifications(host).await?;

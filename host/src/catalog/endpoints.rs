@@ -158,10 +158,27 @@ pub async fn recovered(tx: &mut Tx, clock: &Clock, agent: AgentId) -> Result<boo
 
 /// Its builder says that it is well again.
 pub async fn enable(tx: &mut Tx, clock: &Clock, agent: AgentId) -> Result<()> {
-    let sql = "UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL WHERE agent_id = $1";
+    let sql = "UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL, told = FALSE
+               WHERE agent_id = $1";
     tx.query(sql).bind(agent).run().await?;
     recovered(tx, clock, agent).await?;
     Ok(())
+}
+
+/// Disabled ones of which their builders were not told yet, and why.
+pub async fn untold(tx: &mut Tx) -> Result<Vec<(AgentId, String)>> {
+    let sql = "SELECT agent_id, disabled_reason FROM endpoints
+               WHERE disabled_at IS NOT NULL AND NOT told
+                 AND agent_id IN (SELECT id FROM agents WHERE deleted_at IS NULL)
+               LIMIT 100";
+    Ok(tx.query(sql).all().await?)
+}
+
+/// Its builder is told in this transaction. False when he was told before.
+pub async fn told(tx: &mut Tx, agent: AgentId) -> Result<bool> {
+    let sql = "UPDATE endpoints SET told = TRUE
+               WHERE agent_id = $1 AND disabled_at IS NOT NULL AND NOT told";
+    Ok(tx.query(sql).bind(agent).run().await? == 1)
 }
 
 /// Forgets those that have been well for long.

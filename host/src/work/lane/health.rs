@@ -4,11 +4,15 @@
 use super::Driver;
 use crate::{
     bus::Signal,
-    catalog::endpoints::{self, Consequence, Failed},
+    catalog::{
+        self,
+        endpoints::{self, Consequence, Failed},
+    },
     delivery::{Failure, Report, Verdict, webhook::GONE},
     error::Result,
     host::Host,
     id::AgentId,
+    notifications,
     sessions::{
         self,
         lane::{self, Due, Target},
@@ -121,6 +125,9 @@ pub(super) async fn spread(host: &Host, agent: AgentId, news: News) {
         return;
     }
     let spread = async {
+        if news == News::Disabled {
+            tell_builders(host).await?;
+        }
         if news == News::Back {
             host.windows.forget(agent);
             bring_forward(host, agent).await?;
@@ -130,6 +137,34 @@ pub(super) async fn spread(host: &Host, agent: AgentId, news: News) {
     if let Err(error) = spread.await {
         tracing::warn!(%error, %agent, "a webhook's news are found out later");
     }
+}
+
+/// Tells builders that nothing is sent to their servers any more.
+pub async fn tell_builders(host: &Host) -> Result<()> {
+    let untold = {
+        let mut tx = host.db.look().await?;
+        endpoints::untold(&mut tx).await?
+    };
+    for (agent, reason) in untold {
+        let mut tx = host.db.write().await?;
+        let Some(template) = catalog::find(&mut tx, agent).await? else { continue };
+        let Some(user) = catalog::builders_user(&mut tx, agent).await? else { continue };
+        let why = match reason.as_str() {
+            "gone" => "it answered 410 Gone",
+            _ => "it has been failing for long",
+        };
+        let text = format!(
+            "The webhook of {} is disabled: {why}. Its events are held. \
+             Enable it when it works again; they are sent then, in order.",
+            template.name
+        );
+        // The inbox first and then the webhook's row, as whoever ends a session has them.
+        notifications::tell(&mut tx, &host.clock, user, "webhook_disabled", None, text).await?;
+        if endpoints::told(&mut tx, agent).await? {
+            tx.commit().await?;
+        }
+    }
+    Ok(())
 }
 
 /// What waits for the agent is due now.
