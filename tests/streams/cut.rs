@@ -61,6 +61,39 @@ both_engines! {
     }
 }
 
+both_engines! {
+    /// Neither one that began live nor one that asked for a place that is not there has
+    /// seen an event when it breaks off.
+    async fn cut_before_its_first_event_it_is_resumed(engine: Engine) {
+        let platform = Platform::start(engine).await;
+        let (client, voice) = talk(&platform).await;
+        let session = voice.session.as_str();
+        let mut places = ["".to_owned(), "99".to_owned()];
+        for last_id in &mut places {
+            let mut stream = ask(&client, session, last_id).await;
+            let mut got = Vec::new();
+            while last_id != "2" {
+                assert!(stream.read_buf(&mut got).await.expect("it sends") > 0, "it ended");
+                dispatched(&got, last_id);
+            }
+        }
+        voice.says("while they were away").await;
+        client.ends(session).await;
+        for last_id in &mut places {
+            let rest = read(&client, session, last_id, usize::MAX).await;
+            let seen = dispatched(&rest, last_id);
+            let seen: Vec<_> = seen.iter().map(|(kind, id, _)| (kind.as_str(), id.as_str())).collect();
+            assert_eq!(seen, [("message", "3"), ("session_ended", "4")]);
+        }
+        // And one whose place is unknown does not ask for it for ever.
+        let mut last_id = "99".to_owned();
+        let answer = read(&client, session, &last_id, usize::MAX).await;
+        dispatched(&answer, &mut last_id);
+        let answer = read(&client, session, &last_id, usize::MAX).await;
+        assert!(answer.starts_with(b"HTTP/1.0 204 "), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
 /// An entry without what changes while it is in the log.
 fn lasting(mut entry: Value) -> Value {
     entry.as_object_mut().expect("an object").remove("status");
@@ -69,19 +102,28 @@ fn lasting(mut entry: Value) -> Value {
 
 /// So many bytes of the answer, at most; then the connection is closed.
 async fn read(client: &Person, session: &str, last_id: &str, most: usize) -> Vec<u8> {
-    let address = client.url.strip_prefix("http://").expect("an address");
-    let mut socket = TcpStream::connect(address).await.expect("it listens");
-    // HTTP/1.0 has no chunks: what follows the head is the stream.
-    let request = format!(
-        "GET /sessions/{session}/stream HTTP/1.0\r\nhost: {address}\r\n\
-         authorization: Bearer {}\r\nlast-event-id: {last_id}\r\n\r\n",
-        client.token
-    );
-    socket.write_all(request.as_bytes()).await.expect("it takes the request");
+    let socket = ask(client, session, last_id).await;
     let mut got = Vec::new();
     let most = u64::try_from(most).unwrap_or(u64::MAX);
     socket.take(most).read_to_end(&mut got).await.expect("it sends");
     got
+}
+
+async fn ask(client: &Person, session: &str, last_id: &str) -> TcpStream {
+    let address = client.url.strip_prefix("http://").expect("an address");
+    let mut socket = TcpStream::connect(address).await.expect("it listens");
+    let place = match last_id {
+        "" => String::new(),
+        last_id => format!("last-event-id: {last_id}\r\n"),
+    };
+    // HTTP/1.0 has no chunks: what follows the head is the stream.
+    let request = format!(
+        "GET /sessions/{session}/stream HTTP/1.0\r\nhost: {address}\r\n\
+         authorization: Bearer {}\r\n{place}\r\n",
+        client.token
+    );
+    socket.write_all(request.as_bytes()).await.expect("it takes the request");
+    socket
 }
 
 /// The events of an answer that may have broken off anywhere. `last_id` is the last
