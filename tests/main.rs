@@ -11,6 +11,7 @@ mod attempts;
 mod bombs;
 mod catalogue;
 mod compiler;
+mod conformance;
 mod crash;
 mod delivery;
 mod direct_messages;

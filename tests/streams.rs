@@ -1,5 +1,6 @@
 //! The event stream: where it begins, what it tells, and whom it lets go.
 
+mod cut;
 mod growing;
 
 use crate::{

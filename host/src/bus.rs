@@ -42,8 +42,9 @@ pub enum Signal {
     Entry { seq: i64, line: Arc<str> },
     /// Not in the log: the line for the stream.
     Passing(Arc<str>),
-    /// A piece of a reply that is being written; `offset` counts UTF-16 units.
-    Piece { id: EventId, offset: u64, line: Arc<str> },
+    /// A piece of a reply that is being written, from `offset` to `end`, which count
+    /// UTF-16 units.
+    Piece { id: EventId, offset: u64, end: u64, line: Arc<str> },
 }
 
 /// Cheap to clone.
@@ -114,7 +115,8 @@ impl Bus {
         let mut writing = lock(&channel.writing);
         writing.entry(id).or_insert_with(|| before.to_owned()).push_str(piece);
         // Under the lock, so that whoever has a snapshot hears every later piece.
-        let _ = channel.signals.send(Signal::Piece { id, offset, line });
+        let end = offset + piece.encode_utf16().count() as u64;
+        let _ = channel.signals.send(Signal::Piece { id, offset, end, line });
     }
 
     /// The reply is finished, or never will be.

@@ -23,6 +23,11 @@ impl Voice {
         Self { session: session.to_owned(), token, url: platform.url.clone(), http }
     }
 
+    /// The same agent, calling another process.
+    pub fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
     /// A call without any credential.
     pub fn bare(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url))

@@ -8,7 +8,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::net::TcpListener;
 
 /// What came in, in order.
@@ -25,6 +28,8 @@ type Reaction = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 pub enum Reply {
     /// Calls back with these messages, then answers 200.
     Say(Vec<String>),
+    /// Calls back with one message in these pieces, a moment apart, then answers 200.
+    Stream(Vec<String>),
     Status(u16),
     /// With a header.
     With(u16, &'static str, String),
@@ -116,25 +121,40 @@ async fn hook(
             StatusCode::TEMPORARY_REDIRECT
         }
         Reply::Hang => std::future::pending().await,
-        Reply::Say(all) => match say(&agent, &request, &all).await {
-            Ok(()) => StatusCode::OK,
-            Err(_) => StatusCode::BAD_GATEWAY,
-        },
+        Reply::Say(all) => answered(say(&agent, &request, &all).await),
+        Reply::Stream(pieces) => answered(stream(&agent, &request, &pieces).await),
     };
     (status, headers)
+}
+
+fn answered(called: reqwest::Result<()>) -> StatusCode {
+    if called.is_ok() { StatusCode::OK } else { StatusCode::BAD_GATEWAY }
 }
 
 /// Calls back, each reply under a key of its own, so that one that was taken
 /// before a crash is not taken twice.
 async fn say(agent: &WebhookAgent, request: &Request, all: &[String]) -> reqwest::Result<()> {
-    let platform = agent.platform.lock().expect("no panic").clone();
-    let session = request.body["sessionId"].as_str().unwrap_or_default();
     for (n, content) in all.iter().enumerate() {
-        let call = agent.http.post(format!("{platform}/agent/{session}/message"));
-        let call = call
-            .bearer_auth(request.body["agentAuthToken"].as_str().unwrap_or_default())
-            .header("idempotency-key", format!("{}-{n}", request.header("webhook-id")));
+        let key = format!("{}-{n}", request.header("webhook-id"));
+        let call = call_back(agent, request).header("idempotency-key", key);
         call.json(&json!({ "content": content })).send().await?.error_for_status()?;
     }
     Ok(())
+}
+
+async fn stream(agent: &WebhookAgent, request: &Request, pieces: &[String]) -> reqwest::Result<()> {
+    let id = request.header("webhook-id");
+    for (n, piece) in pieces.iter().enumerate() {
+        let body = json!({ "streamId": id, "content": piece, "done": n + 1 == pieces.len() });
+        call_back(agent, request).json(&body).send().await?.error_for_status()?;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+fn call_back(agent: &WebhookAgent, request: &Request) -> reqwest::RequestBuilder {
+    let platform = agent.platform.lock().expect("no panic").clone();
+    let session = request.body["sessionId"].as_str().unwrap_or_default();
+    let call = agent.http.post(format!("{platform}/agent/{session}/message"));
+    call.bearer_auth(request.body["agentAuthToken"].as_str().unwrap_or_default())
 }

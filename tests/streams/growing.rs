@@ -96,6 +96,32 @@ both_engines! {
         assert_eq!((&snapshot["offset"], &snapshot["text"]), (&json!(9), &json!("Once upon")));
     }
 
+    async fn a_reply_that_began_in_another_process_is_shown_whole(engine: Engine) {
+        let platform = Platform::start(engine).await;
+        let (client, voice) = talk(&platform).await;
+        let beside = platform.beside().await;
+        let mut events = client.at(&beside.url).listens(&voice.session, Some(2)).await;
+        // Once it hears this, it is all ears.
+        send(voice.at(&beside.url).call("typing")).await.with(204);
+        events.until("typing").await;
+        voice.piece("s", "Once ").await;
+        let voice = voice.at(&beside.url);
+        voice.piece("s", "upon ").await;
+        voice.piece("s", "a time").await;
+        let snapshot = events.next().await.expect("an event");
+        assert_eq!(snapshot.kind, "message_snapshot");
+        // It may have been taken after the last piece, which then does not come.
+        let mut text = snapshot.data["text"].as_str().expect("a text").to_owned();
+        if text == "Once upon " {
+            let delta = events.until("message_delta").await;
+            assert_eq!(delta["offset"], 10);
+            text.push_str(delta["text"].as_str().expect("a text"));
+        }
+        assert_eq!(text, "Once upon a time");
+        voice.posts(json!({ "streamId": "s", "done": true })).await.created();
+        assert_eq!(events.until("message").await["content"], "Once upon a time");
+    }
+
     async fn a_reply_left_unfinished_ends_with_the_session(engine: Engine) {
         let platform = Platform::start(engine).await;
         let (client, voice) = talk(&platform).await;

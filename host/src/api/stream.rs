@@ -28,6 +28,7 @@ use axum::{
 };
 use serde::Deserialize;
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
     pin::pin,
@@ -109,7 +110,7 @@ struct Reader {
     listener: Listener,
     /// The number of the last entry that was sent.
     last: i64,
-    /// Replies that were shown as they were then, and how much that was.
+    /// How much was shown of the newest replies that are being written.
     shown: BTreeMap<EventId, u64>,
     /// The newest entries that were read from the log: their pieces may still be in
     /// the ear, which holds no more than so many.
@@ -122,6 +123,7 @@ struct Reader {
 impl Reader {
     async fn run(mut self, unknown: bool, over: bool) -> Result<Infallible, End> {
         self.out.welcome(&self.host.clock).await?;
+        self.send(lines::place(self.last)).await?;
         if unknown {
             self.send(lines::reset(self.last)).await?;
         }
@@ -130,10 +132,7 @@ impl Reader {
         }
         self.look().await?;
         for (id, text) in self.listener.writing() {
-            if !self.told.contains(&id) {
-                self.send(lines::snapshot(id, &text)).await?;
-                self.shown.insert(id, text.encode_utf16().count() as u64);
-            }
+            self.snapshot(id, &text).await?;
         }
         let stopping = self.host.stopping.clone();
         let old = sleep(life(&self.host.clock, self.host.config.stream_seconds));
@@ -151,8 +150,10 @@ impl Reader {
                 }
             };
             match signal {
-                Signal::Piece { id, offset, .. } if self.knows(id, offset) => {}
-                Signal::Piece { line, .. } | Signal::Passing(line) => self.send(line).await?,
+                Signal::Piece { id, offset, end, line } => {
+                    self.piece(id, offset, end, line).await?;
+                }
+                Signal::Passing(line) => self.send(line).await?,
                 Signal::Entry { seq, line } if seq == self.last + 1 => {
                     self.entry(seq, line).await?;
                 }
@@ -205,9 +206,48 @@ impl Reader {
         }
     }
 
-    /// Has the client seen this piece, in a snapshot or in the whole message?
-    fn knows(&self, id: EventId, offset: u64) -> bool {
-        self.told.contains(&id) || self.shown.get(&id).is_some_and(|shown| offset < *shown)
+    /// Shows a reply as it is, unless the whole of it was told already.
+    async fn snapshot(&mut self, id: EventId, text: &str) -> Result<(), End> {
+        if !self.told.contains(&id) {
+            self.send(lines::snapshot(id, text)).await?;
+            self.grown(id, text.encode_utf16().count() as u64);
+        }
+        Ok(())
+    }
+
+    /// Shows a piece where it goes on from what was shown. When what is before it was
+    /// not, because another process took it or the ear was full, the reply is shown as
+    /// it is; one that is whole by now comes from the log.
+    async fn piece(
+        &mut self,
+        id: EventId,
+        offset: u64,
+        end: u64,
+        line: Arc<str>,
+    ) -> Result<(), End> {
+        match offset.cmp(&self.shown.get(&id).copied().unwrap_or(0)) {
+            _ if self.told.contains(&id) => {}
+            Ordering::Less => {}
+            Ordering::Equal => {
+                self.send(line).await?;
+                self.grown(id, end);
+            }
+            Ordering::Greater => {
+                let writing = self.listener.writing().into_iter().find(|(other, _)| *other == id);
+                if let Some((id, text)) = writing {
+                    self.snapshot(id, &text).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn grown(&mut self, id: EventId, end: u64) {
+        self.shown.insert(id, end);
+        // One that is older and still grows is shown as it is once more.
+        if self.shown.len() > BACKLOG {
+            self.shown.pop_first();
+        }
     }
 
     async fn entry(&mut self, seq: i64, line: Arc<str>) -> Result<(), End> {
