@@ -75,9 +75,13 @@ impl Out {
 
     /// The first lines. Clients that lost their connection are spread over some
     /// seconds, so that a restart does not bring everybody back at once.
-    pub(super) async fn welcome(&self, clock: &Clock) -> Result<(), End> {
+    ///
+    /// With the place where the stream begins, which is no event: a client that loses it
+    /// before anything happens comes back with that.
+    pub(super) async fn welcome(&self, clock: &Clock, place: Option<i64>) -> Result<(), End> {
         let jitter = u64::from(u16::from_le_bytes(clock.random())) % 3_000;
-        self.send(format!("retry: {}\n: welcome\n\n", 2_000 + jitter).into()).await
+        let place = place.map(|place| format!("id: {place}\n")).unwrap_or_default();
+        self.send(format!("retry: {}\n{place}: welcome\n\n", 2_000 + jitter).into()).await
     }
 
     pub(super) async fn still_here(&self) -> Result<(), End> {

@@ -122,8 +122,7 @@ struct Reader {
 
 impl Reader {
     async fn run(mut self, unknown: bool, over: bool) -> Result<Infallible, End> {
-        self.out.welcome(&self.host.clock).await?;
-        self.send(lines::place(self.last)).await?;
+        self.out.welcome(&self.host.clock, Some(self.last)).await?;
         if unknown {
             self.send(lines::reset(self.last)).await?;
         }

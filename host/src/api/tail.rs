@@ -153,7 +153,7 @@ struct Tail {
 
 impl Tail {
     async fn run(mut self) -> Result<Infallible, End> {
-        self.out.welcome(&self.host.clock).await?;
+        self.out.welcome(&self.host.clock, None).await?;
         let (tails, stopping) = (self.host.tails.clone(), self.host.stopping.clone());
         let mut old = pin!(sleep(life(&self.host.clock, self.host.config.stream_seconds)));
         loop {

@@ -24,12 +24,6 @@ pub fn presence(session: SessionId, status: &str) -> Arc<str> {
     passing(kind, &json!({ "type": kind, "sessionId": session, "status": status }))
 }
 
-/// Where a stream begins, without an event: a client that loses it before anything
-/// happens comes back with this.
-pub fn place(seq: i64) -> Arc<str> {
-    format!("id: {seq}\n\n").into()
-}
-
 pub fn typing() -> Arc<str> {
     passing("typing", &json!({ "type": "typing", "from": "agent" }))
 }

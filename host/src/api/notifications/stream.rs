@@ -70,7 +70,7 @@ struct Reader {
 
 impl Reader {
     async fn run(mut self, unknown: bool) -> Result<Infallible, End> {
-        self.out.welcome(&self.host.clock).await?;
+        self.out.welcome(&self.host.clock, Some(self.last)).await?;
         if unknown {
             self.out.send(lines::reset(self.last)).await?;
         }
