@@ -12,9 +12,14 @@ use crate::{
         socket::{self, Socket},
         voice::Voice,
         webhook::{Reply, WebhookAgent},
+        within,
     },
 };
+use aiybiz_host::id::SessionId;
 use reqwest::Method;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// A client in an active session whose agent's webhook takes starts and ends; what it
 /// does with messages is said.
@@ -46,8 +51,14 @@ impl Scene {
         Self { platform, bea, cleo, hook, agent, session, events, voice }
     }
 
+    /// A socket that is the session's.
     async fn connect(&self) -> Socket {
-        Socket::open(&self.platform.url, &self.session, &self.voice.token).await
+        let session: SessionId = self.session.parse().expect("an id");
+        let known = || self.platform.host.sockets.of(session).map(|line| line.id);
+        let before = known();
+        let socket = Socket::open(&self.platform.url, &self.session, &self.voice.token).await;
+        within(SOON, || known().filter(|id| Some(*id) != before)).await;
+        socket
     }
 
     async fn say(&self, content: &str) {
@@ -73,7 +84,7 @@ impl Scene {
                 found.reverse();
                 return found;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }

@@ -104,7 +104,9 @@ both_engines! {
         ];
         for bytes in garbage {
             let mut raw = upgraded(&scene).await;
-            raw.write_all(bytes).await.expect("it is sent");
+            // What a length promises is there.
+            let more = [bytes, &[0; 1_000]].concat();
+            raw.write_all(&more).await.expect("it is sent");
             let mut answer = Vec::new();
             // To its end; a reset is one, too.
             let _ = raw.read_to_end(&mut answer).await;

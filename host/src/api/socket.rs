@@ -256,8 +256,9 @@ impl Talk {
 
     async fn obey(&mut self, order: Order) -> Result<(), End> {
         if let Order::Tell { frame, arrived } = order {
-            self.write(Message::Text(frame.into())).await?;
+            // Given up only when nobody finds this socket any more.
             self.unproven = Some((self.pings + 1, arrived));
+            self.write(Message::Text(frame.into())).await?;
         }
         self.pings += 1;
         self.write(Message::Ping(self.pings.to_be_bytes().to_vec().into())).await

@@ -93,9 +93,9 @@ impl Sockets {
         Some((line, Orders { orders, parting: parted }))
     }
 
-    /// The session's socket, if this process has it.
+    /// The session's socket, if this process has it and is not about to close it.
     pub fn of(&self, session: SessionId) -> Option<Line> {
-        self.0.get(&session).map(|line| line.clone())
+        self.0.get(&session).filter(|line| line.parting.borrow().is_none()).map(|line| line.clone())
     }
 
     pub fn all(&self) -> Vec<(SessionId, Line)> {
