@@ -3,6 +3,7 @@
 mod crash;
 mod frames;
 mod roads;
+mod sdk;
 
 use crate::{
     both_engines,
