@@ -12,6 +12,7 @@ mod caller;
 mod canaries;
 mod catalogue;
 mod components;
+mod cron;
 mod direct_messages;
 mod input;
 mod messages;
@@ -24,9 +25,11 @@ mod replays;
 mod sessions;
 mod settings;
 mod shared_items;
+mod socket;
 mod sse;
 mod stream;
 mod tail;
+mod token_path;
 mod uploads;
 mod webhook;
 
@@ -44,7 +47,7 @@ pub use uploads::report;
 const BODY_BYTES: usize = 1 << 20;
 
 pub fn router(host: Host) -> Router {
-    Router::new()
+    let routes = Router::new()
         .merge(accounts::routes())
         .merge(catalogue::routes())
         .merge(sessions::routes())
@@ -63,6 +66,8 @@ pub fn router(host: Host) -> Router {
         .merge(webhook::routes())
         .merge(replays::routes())
         .merge(agent::routes())
+        .merge(socket::routes())
+        .merge(cron::routes())
         .merge(admin::routes())
         .route("/healthz", get(async || Json(json!({ "ok": true }))))
         .route("/readyz", get(ready))
@@ -72,7 +77,8 @@ pub fn router(host: Host) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn_with_state(host.clone(), problem::wrap))
-        .with_state(host)
+        .with_state(host);
+    token_path::before(routes)
 }
 
 /// Can this process serve? It can when the database answers and it is not

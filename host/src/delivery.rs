@@ -1,13 +1,15 @@
-//! How an event reaches an agent: by a signed webhook or by running a component.
+//! How an event reaches an agent: by a signed webhook, through the socket that it keeps
+//! open, or by running a component.
 //!
-//! Both are given the same [`Parcel`] and answer with the same [`Report`]; which of
+//! All are given the same [`Parcel`] and answer with the same [`Report`]; which of
 //! them it was makes no difference to the lane that drives them. Neither sees the
 //! database: what an agent says comes in through the session's `Scope` (component)
-//! or the agent API (webhook).
+//! or the agent API (webhook, socket).
 
 pub mod component;
 pub mod exchange;
 pub mod queue;
+pub mod socket;
 pub mod webhook;
 pub mod window;
 
@@ -46,7 +48,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// What a component's run cost.
     pub receipt: Option<Receipt>,
-    /// What went over the wire to a webhook.
+    /// What went over the wire to a webhook, or through a socket.
     pub exchange: Option<Exchange>,
     /// How long the agent asks to be left alone.
     pub retry_after: Option<Duration>,

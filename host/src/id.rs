@@ -59,6 +59,8 @@ id! {
     AttemptId;
     /// A span of time whose dead events are sent again.
     ReplayId;
+    /// An agent's connection. A later one of a session has a larger id.
+    SocketId;
     /// A version on trial.
     CanaryId;
     /// An entry of the record of what operators decided.

@@ -6,6 +6,7 @@
 //! one at a time and in order.
 
 pub mod attempts;
+pub mod cron;
 pub mod direct;
 pub mod drafts;
 pub mod lane;
@@ -18,6 +19,7 @@ pub mod rentals;
 pub mod replays;
 pub mod replies;
 pub mod shared;
+pub mod sockets;
 pub mod tickets;
 pub mod withdrawn;
 
@@ -228,19 +230,28 @@ pub async fn running(tx: &mut Tx, agent: AgentId) -> Result<Vec<SessionId>> {
     Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
-/// Can its agent be reached? `degraded` when the last try failed; `offline` when nothing
-/// is sent for now; `online` again after either. None for one that always could.
+/// Can its agent be reached? One that has had a socket: as that says, and `offline` when
+/// it is closed. One that has none: `degraded` when the last try failed; `offline` when
+/// nothing is sent for now; `online` again after either. None for one that always could.
 pub async fn presence(tx: &mut Tx, id: SessionId) -> Result<Option<&'static str>> {
     let found = tx.query(
-        "SELECT w.held_until IS NOT NULL OR w.disabled_at IS NOT NULL, w.recovered_at IS NULL
-         FROM sessions s JOIN endpoints w ON w.agent_id = s.agent_id WHERE s.id = $1",
+        "SELECT COALESCE(o.status, ''), w.agent_id IS NOT NULL,
+                w.held_until IS NOT NULL OR w.disabled_at IS NOT NULL, w.recovered_at IS NULL
+         FROM sessions s
+         LEFT JOIN sockets o ON o.session_id = s.id
+         LEFT JOIN endpoints w ON w.agent_id = s.agent_id
+         WHERE s.id = $1",
     );
-    let found: Option<(bool, bool)> = found.bind(id).optional().await?;
-    Ok(found.map(|found| match found {
-        (true, _) => "offline",
-        (false, true) => "degraded",
-        (false, false) => "online",
-    }))
+    let found: Option<(String, bool, bool, bool)> = found.bind(id).optional().await?;
+    let Some((socket, known, held, failing)) = found else { return Ok(None) };
+    Ok(match (socket.as_str(), known, held, failing) {
+        ("online", ..) => Some("online"),
+        ("degraded", ..) => Some("degraded"),
+        ("offline", ..) | (_, true, true, _) => Some("offline"),
+        (_, true, false, true) => Some("degraded"),
+        (_, true, false, false) => Some("online"),
+        (_, false, ..) => None,
+    })
 }
 
 /// Sessions that were opened before `until` and whose agent is not ready yet.
@@ -298,6 +309,7 @@ pub async fn end(
     // Nobody can finish them any more.
     drafts::delete_all(tx, id).await?;
     shared::purge(tx, id).await?;
+    sockets::forget(tx, id).await?;
     let sql =
         "UPDATE events SET delivery = 'cancelled' WHERE session_id = $1 AND delivery = 'queued'";
     let cancelled = tx.query(sql).bind(id).run().await?;

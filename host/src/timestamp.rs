@@ -80,7 +80,8 @@ impl std::str::FromStr for Timestamp {
     type Err = time::error::Parse;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).map(Self)
+        let parsed = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)?;
+        Ok(Self(parsed.to_offset(time::UtcOffset::UTC)))
     }
 }
 

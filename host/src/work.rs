@@ -11,6 +11,7 @@ mod overdue;
 mod replays;
 mod retry;
 mod scope;
+pub mod sockets;
 pub mod withdrawn;
 
 use crate::{
@@ -54,6 +55,7 @@ pub fn start(host: &Host) {
     tidy_up(host);
     inboxes::watch(host);
     replays::start(host);
+    sockets::start(host);
     let (worker, started) = (host.clone(), host.clock.now());
     host.tasks.spawn(async move {
         if let Err(error) = pick_up(&worker, started).await {
@@ -99,6 +101,7 @@ fn tidy_up(host: &Host) {
 async fn pick_up(host: &Host, started: Timestamp) -> crate::error::Result<()> {
     let mut tx = host.db.write().await?;
     let left = sessions::lane::release_all(&mut tx, host.node).await?;
+    sessions::sockets::release_all(&mut tx, host.node, started).await?;
     components::give_up_own(&mut tx, host.node.0, started).await?;
     tx.commit().await?;
     if left > 0 {
@@ -119,6 +122,7 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     endpoints::sweep(&mut tx, now).await?;
     tx.commit().await?;
     lane::health::tell_builders(host).await?;
+    sockets::sweep(host, now).await?;
     overdue::end(host).await?;
     withdrawn::finish(host).await?;
     sweep_notifications(host).await?;

@@ -14,6 +14,8 @@ pub mod people;
 pub mod postgres;
 pub mod process;
 pub mod receiver;
+pub mod sdk;
+pub mod socket;
 pub mod stream;
 pub mod voice;
 pub mod webhook;

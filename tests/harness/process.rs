@@ -2,6 +2,7 @@
 
 use super::{Place, program};
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
@@ -26,6 +27,12 @@ impl Process {
     /// With more in its environment.
     pub fn serve_in(place: &Place, environment: Vec<(&str, String)>) -> Self {
         Self::start(command(place).envs(environment).arg("serve"))
+    }
+
+    /// Writes down what it tells, from this level on.
+    pub fn serve_telling(place: &Place, level: &str, log: &Path) -> Self {
+        let log = File::create(log).expect("a file");
+        Self::start(command(place).env("RUST_LOG", level).stderr(log).arg("serve"))
     }
 
     /// Starts it again where it was.

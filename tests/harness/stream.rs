@@ -11,6 +11,8 @@ pub struct Events {
     buffer: Vec<u8>,
     /// Everything that was heard, in order.
     pub heard: Vec<Heard>,
+    /// How the agent was said to be.
+    pub presences: Vec<Value>,
     pub status: u16,
 }
 
@@ -27,7 +29,13 @@ pub struct Heard {
 impl Events {
     pub fn of(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
-        Self { response: Some(response), buffer: Vec::new(), heard: Vec::new(), status }
+        Self {
+            response: Some(response),
+            buffer: Vec::new(),
+            heard: Vec::new(),
+            presences: Vec::new(),
+            status,
+        }
     }
 
     /// The next event, whether or not the agent can be reached (which is told apart, at
@@ -60,7 +68,9 @@ impl Events {
                         data: serde_json::from_str(data).expect("JSON"),
                     };
                     // Told at its own time, apart from what is said.
-                    if heard.kind != "presence" {
+                    if heard.kind == "presence" {
+                        self.presences.push(heard.data.clone());
+                    } else {
                         self.heard.push(heard.clone());
                     }
                     return Some(heard);

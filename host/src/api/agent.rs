@@ -1,5 +1,5 @@
-//! What a webhook agent calls: prove its token, reply whole or in pieces, show that
-//! it is typing, read the conversation.
+//! What an agent outside calls: prove its token or say that it is ready, reply whole or
+//! in pieces, show that it is typing, read the conversation.
 
 use super::{
     caller::{self, Agent},
@@ -10,10 +10,10 @@ use crate::{
     bus::Signal,
     error::{Error, Kind, Result},
     host::Host,
-    id::{EventId, SessionId},
+    id::SessionId,
     sandbox::REPLY_BYTES,
     sessions::{
-        self, Session, drafts, lines, log,
+        self, Session, drafts, lane, lines, log,
         log::Entry,
         replies::{self, Replied, ReplyKey, Speaker},
     },
@@ -37,6 +37,7 @@ pub(super) fn routes() -> Router<Host> {
         .route("/agent/{session}/auth", post(auth))
         .route("/agent/{session}/message", post(message))
         .route("/agent/{session}/typing", post(typing))
+        .route("/agent/sessions/{session}/activate", post(activate))
         .route("/agent/sessions/{session}/messages", get(messages))
 }
 
@@ -64,14 +65,41 @@ async fn auth(
         let Body(given) = Body::<Token>::from_request(request, &host).await?;
         caller::agent(&host, &id, &given.agent_auth_token).await?
     };
+    Ok(Json(json!({ "session": ready(&host, session.id).await? })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Activate {
+    /// What the published SDK says that it can do; the catalogue has the builder's word.
+    #[serde(default, rename = "capabilities")]
+    _capabilities: Vec<String>,
+}
+
+/// The published SDK's way of saying that it is ready.
+async fn activate(
+    State(host): State<Host>,
+    Agent(session): Agent,
+    Body(Activate { .. }): Body<Activate>,
+) -> Result<Json<Value>> {
+    ready(&host, session.id).await?;
+    Ok(Json(json!({ "success": true })))
+}
+
+/// The agent is ready; the session as it is now. Saying so again changes nothing.
+pub(super) async fn ready(host: &Host, id: SessionId) -> Result<Session> {
     let mut tx = host.db.write().await?;
-    let activated = sessions::activate(&mut tx, &host.clock, session.id).await?;
-    let session = sessions::find(&mut tx, session.id).await?.ok_or(Error::not_found("session"))?;
+    let activated = sessions::activate(&mut tx, &host.clock, id).await?;
+    if activated.is_some() {
+        lane::hurry(&mut tx, id, host.clock.now()).await?;
+    }
+    let session = sessions::find(&mut tx, id).await?.ok_or(Error::not_found("session"))?;
     tx.commit().await?;
     if let Some(entry) = activated {
-        announce(&host, &entry);
+        announce(host, &entry);
+        host.due.notify_one();
     }
-    Ok(Json(json!({ "session": session })))
+    Ok(session)
 }
 
 #[derive(Deserialize)]
@@ -95,7 +123,7 @@ async fn message(
         None if reply.done => {
             Err(Error::field("/done", "goes with streamId; a whole reply needs neither"))
         }
-        None => whole(&host, &session, &reply.content, key).await,
+        None => whole(&host, session.id, &reply.content, key).await,
         Some(_) if key.is_some() => {
             let detail = "Idempotency-Key is for whole replies, not for pieces";
             Err(Error::new(Kind::Invalid, "invalid_header", detail))
@@ -106,25 +134,36 @@ async fn message(
 
 async fn whole(
     host: &Host,
-    session: &Session,
+    session: SessionId,
     content: &str,
     key: Option<ReplyKey>,
 ) -> Result<Response> {
-    input::content(content, REPLY_BYTES)?;
-    let id: EventId = host.clock.id();
-    let mut tx = host.db.write().await?;
-    let replied =
-        replies::reply(&mut tx, &host.clock, session.id, Speaker::Token, id, content, key);
-    let replied = replied.await?;
-    tx.commit().await?;
-    match replied {
+    match say(host, session, content, key).await? {
         Replied::Before(entry) if entry.text("content") != content => {
             let detail = "this Idempotency-Key came before with another content";
             Err(Error::new(Kind::Refused, "idempotency_key_reused", detail))
         }
         Replied::Before(entry) => Ok(replayed(&entry)),
-        replied => stored(host, replied),
+        replied => stored(replied),
     }
+}
+
+/// Stores a whole reply and shows it.
+pub(super) async fn say(
+    host: &Host,
+    session: SessionId,
+    content: &str,
+    key: Option<ReplyKey>,
+) -> Result<Replied> {
+    input::content(content, REPLY_BYTES)?;
+    let (clock, id) = (&host.clock, host.clock.id());
+    let mut tx = host.db.write().await?;
+    let replied = replies::reply(&mut tx, clock, session, Speaker::Token, id, content, key).await?;
+    tx.commit().await?;
+    if let Replied::Now(entry) = &replied {
+        announce(host, entry);
+    }
+    Ok(replied)
 }
 
 /// The message that the same call stored before.
@@ -173,9 +212,11 @@ async fn piece(host: &Host, session: &Session, stream: &str, reply: &Reply) -> R
             Ok((StatusCode::ACCEPTED, Json(body)).into_response())
         }
         Some(replied) => {
-            let answer = stored(host, replied);
+            if let Replied::Now(entry) = &replied {
+                announce(host, entry);
+            }
             host.bus.written(session.id, draft.message_id);
-            answer
+            stored(replied)
         }
     }
 }
@@ -191,13 +232,11 @@ fn show(host: &Host, session: SessionId, draft: &drafts::Draft, piece: &str) {
     host.bus.write(session, draft.message_id, before, piece, (offset, line));
 }
 
-fn stored(host: &Host, replied: Replied) -> Result<Response> {
+fn stored(replied: Replied) -> Result<Response> {
     match replied {
-        Replied::Now(entry) => {
-            announce(host, &entry);
+        Replied::Now(entry) | Replied::Before(entry) => {
             Ok((StatusCode::CREATED, Json(entry.json())).into_response())
         }
-        Replied::Before(entry) => Ok((StatusCode::CREATED, Json(entry.json())).into_response()),
         Replied::Ended | Replied::Superseded => Err(Error::unauthenticated("the session is over")),
     }
 }

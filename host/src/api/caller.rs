@@ -71,10 +71,14 @@ impl FromRequestParts<Host> for Agent {
         let params = RawPathParams::from_request_parts(parts, host).await;
         let params = params.map_err(|_| Error::not_found("session"))?;
         let id = params.iter().find(|(name, _)| *name == "session").map(|(_, id)| id);
-        let token = bearer(&parts.headers).or_else(|| text(&parts.headers, "x-agent-token"));
-        let token = token.ok_or_else(refused)?;
-        agent(host, id.unwrap_or_default(), token).await.map(Self)
+        shown(host, id.unwrap_or_default(), &parts.headers).await.map(Self)
     }
+}
+
+/// The session, if its agent's token is in the headers.
+pub(super) async fn shown(host: &Host, id: &str, headers: &HeaderMap) -> Result<Session> {
+    let token = bearer(headers).or_else(|| text(headers, "x-agent-token"));
+    agent(host, id, token.ok_or_else(refused)?).await
 }
 
 /// The session, if the token is its agent's. A wrong token, another session's, an

@@ -174,12 +174,14 @@ impl Reader {
             let mut tx = self.host.db.look().await?;
             sessions::presence(&mut tx, self.listener.session()).await
         };
-        let presence = presence.await.map_err(failed)?;
-        if let Some(presence) = presence
-            && presence != self.presence
-        {
-            self.presence = presence;
-            self.send(lines::presence(self.listener.session(), presence)).await?;
+        match presence.await.map_err(failed)? {
+            // What becomes known later is news, also that it is there.
+            None => self.presence = "",
+            Some(presence) if presence == self.presence => {}
+            Some(presence) => {
+                self.presence = presence;
+                self.send(lines::presence(self.listener.session(), presence)).await?;
+            }
         }
         Ok(())
     }

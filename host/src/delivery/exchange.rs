@@ -1,4 +1,4 @@
-//! What went over the wire with one try of a webhook, for its builder to read.
+//! What went over the wire with one try, for the agent's builder to read.
 //!
 //! Tokens and signatures are left out: a log that anybody may be shown must open no
 //! session.
@@ -16,6 +16,7 @@ const REDACTED: &str = "[redacted]";
 #[derive(Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchange {
+    /// The webhook's, or `ws:` and the session when it went through the agent's socket.
     pub url: String,
     pub request_headers: Map<String, Value>,
     pub request_body: String,
@@ -27,7 +28,7 @@ pub struct Exchange {
     pub response_truncated: bool,
     /// A code for what went wrong: `timeout`, `dns`, `blocked_address`, `refused`,
     /// `connect_timeout`, `tls`, `reset`, `protocol`, `unreachable`, `redirect`, `gone`,
-    /// `status`, `no_secret`.
+    /// `status`, `no_secret`, `socket_closed`.
     pub error: Option<&'static str>,
     /// The same in a sentence.
     pub detail: Option<String>,

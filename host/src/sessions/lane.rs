@@ -5,7 +5,7 @@
 //! which it is good. Everything a driver does names its claim; when the claim was
 //! taken over meanwhile, the row no longer matches and nothing happens.
 
-use super::log::Entry;
+use super::{log::Entry, sockets::SILENCE};
 use crate::{
     clock::Clock,
     error::{Error, Result},
@@ -77,7 +77,8 @@ impl Due {
     }
 }
 
-/// Takes over up to `limit` lanes that have something due and no living driver.
+/// Takes over up to `limit` lanes that have something due and no living driver. Those of
+/// agents whose socket another process has are left to that one.
 pub async fn claim_due(
     tx: &mut Tx,
     clock: &Clock,
@@ -90,10 +91,14 @@ pub async fn claim_due(
             "SELECT id FROM sessions
              WHERE queued > 0 AND lane_due <= $1 AND (lane_until IS NULL OR lane_until < $1)
                AND id IN (SELECT session_id FROM events WHERE delivery IN ('queued', 'running'))
+               AND NOT EXISTS (SELECT 1 FROM sockets k WHERE k.session_id = sessions.id
+                                   AND k.node <> $3 AND k.heard_at >= $4 AND k.status <> 'offline')
              ORDER BY lane_due LIMIT $2",
         )
         .bind(now)
         .bind(limit)
+        .bind(node.0.to_vec())
+        .bind(now - SILENCE)
         .all()
         .await?;
     let mut claimed = Vec::with_capacity(due.len());
@@ -108,6 +113,16 @@ pub async fn claim_due(
         claimed.push((session, lease.claim));
     }
     Ok(claimed)
+}
+
+/// What waits for another try is due now: the agent has come. False when the session is
+/// over.
+pub async fn hurry(tx: &mut Tx, session: SessionId, now: Timestamp) -> Result<bool> {
+    let sql = "UPDATE sessions SET lane_due =
+                   CASE WHEN queued > 0 AND lane_claim IS NULL AND lane_due > $2 THEN $2
+                        ELSE lane_due END
+               WHERE id = $1 AND status <> 'completed'";
+    Ok(tx.query(sql).bind(session).bind(now).run().await? == 1)
 }
 
 /// The first event that waits, counted as tried once more. Only for the driver.
@@ -150,6 +165,9 @@ pub struct Target {
     pub canary_id: Option<CanaryId>,
     /// The client was told that the agent cannot be reached.
     pub failing: bool,
+    /// Which process has the agent's socket, if it has one, and when it was last heard.
+    pub socket_node: Option<Vec<u8>>,
+    pub socket_heard_at: Option<Timestamp>,
 }
 
 /// What a webhook agent is reached by.
@@ -182,13 +200,15 @@ pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
                                        WHERE e.session_id = s.id AND e.delivery = 'delivered')
                     END AS last_delivered,
                 CAST(p.limits AS TEXT) AS platform_limits, CAST(l.limits AS TEXT) AS own_limits,
-                s.failing, w.agent_id IS NOT NULL AND w.recovered_at IS NULL AS ailing, w.held_until, w.disabled_at
+                s.failing, w.agent_id IS NOT NULL AND w.recovered_at IS NULL AS ailing, w.held_until, w.disabled_at,
+                o.node AS socket_node, o.heard_at AS socket_heard_at
          FROM sessions s
          JOIN agents a ON a.id = s.agent_id
          CROSS JOIN policy p
          LEFT JOIN agent_limits l ON l.agent_id = a.id
          LEFT JOIN endpoints w ON w.agent_id = a.id
          LEFT JOIN canaries k ON k.id = s.canary_id
+         LEFT JOIN sockets o ON o.session_id = s.id AND o.status <> 'offline'
          LEFT JOIN components c ON c.agent_id = a.id AND c.version =
              CASE WHEN k.state = 'running' THEN k.version
                   WHEN s.pinned_since = a.pinned_since THEN

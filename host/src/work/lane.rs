@@ -3,6 +3,7 @@
 mod conclude;
 pub mod health;
 mod passage;
+mod socket;
 
 use super::scope::Live;
 use crate::{
@@ -84,16 +85,16 @@ impl Driver {
 
     async fn run(&self, mut target: Target, mut due: Due) -> Result<()> {
         loop {
-            let obsolete = target.status == "completed" && due.entry.kind != "session_ended";
-            let next = if obsolete {
-                self.finish(&due, Ending::Cancelled).await?
-            } else {
-                let attempt = tokio::select! {
-                    attempt = self.attempt(&mut target, &due) => attempt?,
-                    () = self.keep() => return Ok(()),
-                };
-                let Some((report, probe)) = attempt else { return Ok(()) };
-                self.conclude(&target, &due, report, probe).await?
+            let next = match self.settled(&target, &due).await? {
+                Some(next) => next,
+                None => {
+                    let attempt = tokio::select! {
+                        attempt = self.attempt(&mut target, &due) => attempt?,
+                        () = self.keep() => return Ok(()),
+                    };
+                    let Some((report, probe)) = attempt else { return Ok(()) };
+                    self.conclude(&target, &due, report, probe).await?
+                }
             };
             match next {
                 Next::Deliver(next) if self.host.stopping.is_cancelled() => {
@@ -147,7 +148,7 @@ impl Driver {
     /// None when it may not be tried now and was put back. Beside the report: whether it
     /// was sent to see if the webhook is back.
     async fn attempt(&self, target: &mut Target, due: &Due) -> Result<Option<(Report, bool)>> {
-        match self.passage(target).await? {
+        match self.passage(target, due).await? {
             Passage::Held(until) => {
                 self.put_back(due, until).await?;
                 Ok(None)
@@ -162,7 +163,10 @@ impl Driver {
         let parcel = self.parcel(target, due);
         let delivery: Result<Box<dyn Delivery>> = match target.delivery.as_str() {
             "component" => self.component(target, due).await.map(|to| Box::new(to) as _),
-            _ => self.webhook(target).await.map(|to| Box::new(to) as _),
+            _ => match self.socket(target, due) {
+                Some(to) => Ok(Box::new(to) as _),
+                None => self.webhook(target).await.map(|to| Box::new(to) as _),
+            },
         };
         match delivery {
             Ok(delivery) => delivery.deliver(parcel).await,
@@ -267,6 +271,7 @@ pub fn announce(host: &Host, entry: &Entry) {
     host.bus.announce(entry.session_id, signal);
     if entry.kind == "session_ended" {
         host.bus.over(entry.session_id);
+        host.sockets.over(entry.session_id);
     }
 }
 

@@ -44,7 +44,7 @@ impl Driver {
         };
         let platform_failed =
             report.receipt.as_ref().is_some_and(|r| r.outcome == Outcome::HostError);
-        let retried = target.retry_policy == "standard" || platform_failed;
+        let retried = target.retry_policy == "standard" || platform_failed || report.socket_broke();
         let delay = match &report.verdict {
             Verdict::Later(_) if retried => {
                 let failures = u32::try_from(due.failures).unwrap_or(u32::MAX);
@@ -123,7 +123,13 @@ impl Driver {
         at: Timestamp,
     ) -> Result<Next> {
         let mut tx = self.host.db.write().await?;
-        let told = self.delivery_failed(&mut tx, target, due, failure, at).await?;
+        let at_once = self.at_once(&mut tx, due, report).await?;
+        let at = if at_once { self.host.clock.now() } else { at };
+        let told = if at_once {
+            None
+        } else {
+            self.delivery_failed(&mut tx, target, due, failure, at).await?
+        };
         if !lane::postpone(&mut tx, self.session, self.claim, due.entry.seq, at).await? {
             return Ok(Next::Stop);
         }
@@ -135,6 +141,9 @@ impl Driver {
             announce(&self.host, entry);
         }
         health::spread(&self.host, target.agent_id, health).await;
+        if at_once {
+            self.host.due.notify_one();
+        }
         Ok(Next::Stop)
     }
 

@@ -38,7 +38,8 @@ pub(super) enum News {
 }
 
 impl Driver {
-    /// Writes down what the try says of the webhook. Nothing, when it never got there.
+    /// Writes down what the try says of the webhook. Nothing, when it never got there or
+    /// went another way.
     pub(super) async fn health(
         &self,
         tx: &mut Tx,
@@ -46,7 +47,7 @@ impl Driver {
         report: &Report,
         probe: bool,
     ) -> Result<News> {
-        if report.exchange.is_none() {
+        if report.exchange.is_none() || report.by_socket() {
             return Ok(News::None);
         }
         let (host, agent) = (&self.host, target.agent_id);

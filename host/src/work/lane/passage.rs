@@ -6,7 +6,7 @@ use crate::{
     catalog::endpoints::{self, Gate},
     delivery::queue::Place,
     error::Result,
-    sessions::lane::Target,
+    sessions::lane::{Due, Target},
     timestamp::Timestamp,
 };
 use std::time::Duration;
@@ -34,8 +34,8 @@ pub(super) enum Passage {
 impl Driver {
     /// Waits in line where there is one. What is known of the webhook may be newer
     /// afterwards.
-    pub(super) async fn passage(&self, target: &mut Target) -> Result<Passage> {
-        if target.delivery != "webhook" {
+    pub(super) async fn passage(&self, target: &mut Target, due: &Due) -> Result<Passage> {
+        if target.delivery != "webhook" || self.socket(target, due).is_some() {
             return Ok(Passage::Free { place: None, probe: false });
         }
         if let Some(until) = self.held(target) {
