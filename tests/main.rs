@@ -9,6 +9,7 @@ mod artifacts;
 mod attacks;
 mod attempts;
 mod bombs;
+mod cancel;
 mod catalogue;
 mod compiler;
 mod conformance;

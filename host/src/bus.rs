@@ -9,10 +9,12 @@
 //! get a hint, bundled and outside any transaction: `NOTIFY` inside would
 //! serialise all commits.
 
+mod breaks;
 mod hints;
 mod inboxes;
 mod tails;
 
+pub use breaks::{Breaks, Watch};
 pub use hints::across_processes;
 pub use inboxes::{Ear, Inboxes};
 pub use tails::{Place as TailPlace, Tails};
@@ -125,6 +127,12 @@ impl Bus {
             lock(&channel.writing).remove(&id);
         }
         self.channels.remove_if(&session, |_, channel| channel.idle(0));
+    }
+
+    /// What is being written here, as far as it has come.
+    pub fn unfinished(&self, session: SessionId) -> Vec<(EventId, String)> {
+        let Some(channel) = self.channels.get(&session) else { return Vec::new() };
+        lock(&channel.writing).iter().map(|(id, text)| (*id, text.clone())).collect()
     }
 
     /// The session is over, and with it whatever was being written.

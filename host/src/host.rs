@@ -3,7 +3,7 @@
 
 use crate::{
     accounts::Passwords,
-    bus::{self, Bus, Inboxes, Tails},
+    bus::{self, Breaks, Bus, Inboxes, Tails},
     clock::Clock,
     config::Config,
     delivery::{queue::Queues, socket::Sockets, window::Windows},
@@ -48,6 +48,7 @@ pub struct Host {
     pub sandbox: Arc<Sandbox>,
     pub bus: Bus,
     pub tails: Tails,
+    pub breaks: Breaks,
     pub inboxes: Inboxes,
     /// Of agents that are connected to this process.
     pub sockets: Sockets,
@@ -108,6 +109,7 @@ impl Host {
             sandbox: Arc::new(sandbox.context("sandbox")?),
             bus,
             tails: Tails::default(),
+            breaks: Breaks::default(),
             inboxes: Inboxes::default(),
             sockets: Sockets::default(),
             key,

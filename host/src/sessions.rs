@@ -6,6 +6,7 @@
 //! one at a time and in order.
 
 pub mod attempts;
+pub mod cancel;
 pub mod cron;
 pub mod direct;
 pub mod drafts;

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     host::Host,
     id::{AgentId, SessionId},
-    sessions::{self, tickets},
+    sessions::{self, log::Entry, tickets},
     work,
 };
 use axum::{
@@ -27,6 +27,7 @@ pub(super) fn routes() -> Router<Host> {
         .route("/sessions", post(open).get(list))
         .route("/sessions/{session}", get(show))
         .route("/sessions/{session}/end", post(end))
+        .route("/sessions/{session}/cancel", post(cancel))
         .route("/sessions/{session}/stream-ticket", post(ticket))
 }
 
@@ -113,6 +114,30 @@ async fn end(
         work::lane::told(&host, told, lease.claim);
     }
     Ok(Json(json!(session)))
+}
+
+/// Breaks off what the agent is at. What it has said stays; `cancelled` is false when it
+/// was at nothing.
+async fn cancel(
+    State(host): State<Host>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>> {
+    let id: SessionId = input::id(&id, "session")?;
+    let mut tx = host.db.write().await?;
+    let cancelled = sessions::cancel::ask(&mut tx, &host.clock, id, caller.company_id).await?;
+    tx.commit().await?;
+    for entry in &cancelled.replies {
+        work::lane::announce(&host, entry);
+        host.bus.written(id, entry.id);
+    }
+    if cancelled.event.is_some() {
+        host.breaks.tell(id);
+        host.due.notify_one();
+    }
+    let replies: Vec<_> = cancelled.replies.iter().map(Entry::json).collect();
+    let any = cancelled.event.is_some() || !replies.is_empty();
+    Ok(Json(json!({ "cancelled": any, "eventId": cancelled.event, "messages": replies })))
 }
 
 async fn ticket(

@@ -55,6 +55,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// One that was broken off before anything came of it.
+    pub fn broken_off(url: String, error: &'static str, detail: String) -> Self {
+        Self { url, error: Some(error), detail: Some(detail), ..Self::default() }
+    }
+
     pub(super) fn sent(&mut self, headers: &HeaderMap, body: &Value) {
         let shown = |(name, value): (&HeaderName, &HeaderValue)| {
             let text = match name.as_str() {

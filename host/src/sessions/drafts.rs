@@ -18,6 +18,14 @@ pub struct Draft {
     pub content: String,
 }
 
+/// One that was taken away, with its name.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Taken {
+    pub stream_id: String,
+    pub message_id: EventId,
+    pub content: String,
+}
+
 /// Adds a piece; the first one begins the draft. Returns it as it is now.
 pub async fn append(
     tx: &mut Tx,
@@ -55,6 +63,12 @@ pub async fn append(
         return Err(Error::conflict("too_many_streams", detail));
     }
     Ok(draft)
+}
+
+/// Takes those of a session away: nobody can go on with them.
+pub async fn take_all(tx: &mut Tx, session: SessionId) -> Result<Vec<Taken>> {
+    let sql = "DELETE FROM drafts WHERE session_id = $1 RETURNING stream_id, message_id, content";
+    Ok(tx.query(sql).bind(session).all().await?)
 }
 
 pub async fn delete_all(tx: &mut Tx, session: SessionId) -> Result<()> {

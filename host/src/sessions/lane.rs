@@ -9,7 +9,7 @@ use super::{log::Entry, sockets::SILENCE};
 use crate::{
     clock::Clock,
     error::{Error, Result},
-    id::{AgentId, CanaryId, ClaimId, CompanyId, SessionId},
+    id::{AgentId, CanaryId, ClaimId, CompanyId, EventId, SessionId},
     storage::Tx,
     timestamp::Timestamp,
 };
@@ -165,6 +165,8 @@ pub struct Target {
     pub canary_id: Option<CanaryId>,
     /// The client was told that the agent cannot be reached.
     pub failing: bool,
+    /// The client does not want this one answered any more.
+    pub cancelled_event: Option<EventId>,
     /// Which process has the agent's socket, if it has one, and when it was last heard.
     pub socket_node: Option<Vec<u8>>,
     pub socket_heard_at: Option<Timestamp>,
@@ -200,7 +202,7 @@ pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
                                        WHERE e.session_id = s.id AND e.delivery = 'delivered')
                     END AS last_delivered,
                 CAST(p.limits AS TEXT) AS platform_limits, CAST(l.limits AS TEXT) AS own_limits,
-                s.failing, w.agent_id IS NOT NULL AND w.recovered_at IS NULL AS ailing, w.held_until, w.disabled_at,
+                s.failing, s.cancelled_event, w.agent_id IS NOT NULL AND w.recovered_at IS NULL AS ailing, w.held_until, w.disabled_at,
                 o.node AS socket_node, o.heard_at AS socket_heard_at
          FROM sessions s
          JOIN agents a ON a.id = s.agent_id
@@ -219,11 +221,18 @@ pub async fn target(tx: &mut Tx, session: SessionId) -> Result<Target> {
     found.bind(session).optional().await?.ok_or(Error::not_found("session"))
 }
 
-/// Keeps the claim for another lease; false when it was lost.
-pub async fn renew(tx: &mut Tx, session: SessionId, lease: Lease) -> Result<bool> {
-    let sql = "UPDATE sessions SET lane_until = $3 WHERE id = $1 AND lane_claim = $2";
+/// Keeps the claim for another lease; none when it was lost, else the event that the
+/// client has cancelled last.
+pub async fn renew(
+    tx: &mut Tx,
+    session: SessionId,
+    lease: Lease,
+) -> Result<Option<Option<EventId>>> {
+    let sql = "UPDATE sessions SET lane_until = $3 WHERE id = $1 AND lane_claim = $2
+               RETURNING cancelled_event";
     let renewed = tx.query(sql).bind(session).bind(lease.claim).bind(lease.until);
-    Ok(renewed.run().await? == 1)
+    let renewed: Option<(Option<EventId>,)> = renewed.optional().await?;
+    Ok(renewed.map(|(cancelled,)| cancelled))
 }
 
 /// How the delivery of an event ended.

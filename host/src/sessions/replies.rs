@@ -92,7 +92,7 @@ pub async fn note(
 }
 
 /// The next number of a log that is still open.
-async fn next_seq(tx: &mut Tx, id: SessionId, speaker: Speaker) -> Result<Option<i64>> {
+pub(super) async fn next_seq(tx: &mut Tx, id: SessionId, speaker: Speaker) -> Result<Option<i64>> {
     let numbered: Option<(i64,)> = match speaker {
         Speaker::Lane(claim) => {
             let sql = "UPDATE sessions SET last_seq = last_seq + 1

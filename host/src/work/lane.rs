@@ -1,5 +1,6 @@
 //! Driving one lane: deliver, write down how it went, go on while more is waiting.
 
+mod cancel;
 mod conclude;
 pub mod health;
 mod passage;
@@ -7,7 +8,7 @@ mod socket;
 
 use super::scope::Live;
 use crate::{
-    bus::Signal,
+    bus::{Signal, Watch},
     catalog::{components, signing},
     delivery::{
         Delivery, Failure, Parcel, Report, Verdict, What, component::ToComponent,
@@ -45,6 +46,12 @@ enum Next {
     Stop,
 }
 
+/// What became of the turn of an event.
+enum Made {
+    Attempt(Option<(Report, bool)>),
+    Cancelled,
+}
+
 #[derive(Clone)]
 struct Driver {
     host: Host,
@@ -63,13 +70,15 @@ impl Driver {
                 None => return Ok(()),
             },
         };
+        // Before the look, so that nothing is cancelled in between.
+        let watch = self.host.breaks.listen(self.session);
         let target = self.target().await?;
         if target.delivery != "component" {
-            return self.run(target, due).await;
+            return self.run(target, due, &watch).await;
         }
         let (there, agent) = (self.clone(), target.agent_id);
         let lane = async move {
-            let run = there.run(target, due).await;
+            let run = there.run(target, due, &watch).await;
             there.said(run);
         };
         self.host.sandbox.drive(agent, self.host.lanes.track_future(lane));
@@ -83,17 +92,23 @@ impl Driver {
         }
     }
 
-    async fn run(&self, mut target: Target, mut due: Due) -> Result<()> {
+    async fn run(&self, mut target: Target, mut due: Due, watch: &Watch) -> Result<()> {
         loop {
             let next = match self.settled(&target, &due).await? {
                 Some(next) => next,
                 None => {
-                    let attempt = tokio::select! {
-                        attempt = self.attempt(&mut target, &due) => attempt?,
+                    let made = tokio::select! {
+                        attempt = self.attempt(&mut target, &due) => Made::Attempt(attempt?),
                         () = self.keep() => return Ok(()),
+                        () = self.cancelled(watch, &due) => Made::Cancelled,
                     };
-                    let Some((report, probe)) = attempt else { return Ok(()) };
-                    self.conclude(&target, &due, report, probe).await?
+                    match made {
+                        Made::Attempt(None) => return Ok(()),
+                        Made::Attempt(Some((report, probe))) => {
+                            self.conclude(&target, &due, report, probe).await?
+                        }
+                        Made::Cancelled => self.break_off(&target, &due).await?,
+                    }
                 }
             };
             match next {
@@ -133,8 +148,10 @@ impl Driver {
                 Ok::<_, Error>(kept)
             };
             match renewed.await {
-                Ok(true) => {}
-                Ok(false) => return,
+                // A client of another process may have cancelled something.
+                Ok(Some(Some(_))) => self.host.breaks.tell(self.session),
+                Ok(Some(None)) => {}
+                Ok(None) => return,
                 Err(error) => tracing::error!(%error, "a claim could not be renewed"),
             }
             tokio::time::sleep(RENEW).await;

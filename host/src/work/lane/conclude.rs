@@ -181,7 +181,7 @@ impl Driver {
     }
 
     /// Tells the client that its message was in vain.
-    async fn message_failed(
+    pub(super) async fn message_failed(
         &self,
         tx: &mut Tx,
         due: &Due,

@@ -30,6 +30,9 @@ impl Driver {
         if target.status == "completed" && due.entry.kind != "session_ended" {
             return self.finish(due, Ending::Cancelled).await.map(Some);
         }
+        if target.cancelled_event == Some(due.entry.id) {
+            return self.break_off(target, due).await.map(Some);
+        }
         if target.delivery != "webhook" {
             return Ok(None);
         }
