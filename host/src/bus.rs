@@ -103,19 +103,29 @@ impl Bus {
         }
     }
 
-    /// Adds a piece to a reply that is being written; `before` is what it goes on
-    /// from, which another process may have been told.
+    /// Adds a piece to a reply that is being written. `before` is what it goes on from,
+    /// which another process may have been told; none when all of it comes through here,
+    /// and in order.
     pub fn write(
         &self,
         session: SessionId,
         id: EventId,
-        before: &str,
+        before: Option<&str>,
         piece: &str,
         (offset, line): (u64, Arc<str>),
     ) {
         let channel = self.channels.entry(session).or_insert_with(Channel::new);
         let mut writing = lock(&channel.writing);
-        writing.entry(id).or_insert_with(|| before.to_owned()).push_str(piece);
+        let text = writing.entry(id).or_default();
+        match before {
+            // Pieces that were taken at the same time may be told in another order: what
+            // is shown is what was stored.
+            Some(before) if text.len() < before.len() + piece.len() => {
+                *text = format!("{before}{piece}");
+            }
+            Some(_) => {}
+            None => text.push_str(piece),
+        }
         // Under the lock, so that whoever has a snapshot hears every later piece.
         let end = offset + piece.encode_utf16().count() as u64;
         let _ = channel.signals.send(Signal::Piece { id, offset, end, line });

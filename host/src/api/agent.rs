@@ -229,7 +229,7 @@ fn show(host: &Host, session: SessionId, draft: &drafts::Draft, piece: &str) {
     let before = &draft.content[..draft.content.len() - piece.len()];
     let offset = before.encode_utf16().count() as u64;
     let line = lines::delta(draft.message_id, offset, piece);
-    host.bus.write(session, draft.message_id, before, piece, (offset, line));
+    host.bus.write(session, draft.message_id, Some(before), piece, (offset, line));
 }
 
 fn stored(replied: Replied) -> Result<Response> {

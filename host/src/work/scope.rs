@@ -81,7 +81,7 @@ impl Scope for Live {
 
     fn delta(&self, id: EventId, offset: u64, piece: &str) {
         let line = lines::delta(id, offset, piece);
-        self.host.bus.write(self.session, id, "", piece, (offset, line));
+        self.host.bus.write(self.session, id, None, piece, (offset, line));
     }
 
     async fn abandoned(&self, id: EventId) -> Answer<()> {
