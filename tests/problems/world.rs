@@ -38,7 +38,7 @@ pub fn bodies() -> Vec<(&'static str, &'static str, Value)> {
 }
 
 /// The other routes with a name in their path.
-pub const NAMED: [(&str, &str); 30] = [
+pub const NAMED: [(&str, &str); 33] = [
     ("GET", "/agents/{agent}"),
     ("GET", "/sessions/{active}"),
     ("POST", "/sessions/{active}/end"),
@@ -48,6 +48,7 @@ pub const NAMED: [(&str, &str); 30] = [
     ("GET", "/sessions/{active}/shared-items"),
     ("DELETE", "/sessions/{active}/shared-items/01890000-0000-7000-8000-000000000000"),
     ("GET", "/sessions/{active}/direct-messages"),
+    ("GET", "/sessions/{active}/cron-jobs"),
     ("GET", "/builder/sessions/{active}/direct-messages"),
     ("GET", "/notifications/stream"),
     ("POST", "/notifications/01890000-0000-7000-8000-000000000000/read"),
@@ -69,6 +70,8 @@ pub const NAMED: [(&str, &str); 30] = [
     ("POST", "/agent/{active}/typing"),
     ("GET", "/agent/sessions/{active}/messages"),
     ("GET", "/agent/sessions/{active}/shared-items"),
+    ("POST", "/agent/sessions/{active}/activate"),
+    ("PUT", "/agent/sessions/{active}/cron-jobs"),
 ];
 
 pub const LISTS: [&str; 14] = [
@@ -193,6 +196,8 @@ impl World {
              UNION ALL SELECT 'inboxes', COUNT(*) FROM inboxes
              UNION ALL SELECT 'notifications', COUNT(*) FROM notifications
              UNION ALL SELECT 'stream_tickets', COUNT(*) FROM stream_tickets
+             UNION ALL SELECT 'sockets', COUNT(*) FROM sockets
+             UNION ALL SELECT 'cron_jobs', COUNT(*) FROM cron_jobs
              UNION ALL SELECT 'nodes', COUNT(*) FROM nodes
              UNION ALL SELECT 'grants', COUNT(*) FROM grants
              UNION ALL SELECT 'last_seq', CAST(SUM(last_seq) AS BIGINT) FROM sessions";

@@ -85,7 +85,7 @@ async fn open(
 async fn talk(host: Host, session: SessionId, socket: WebSocket) {
     let id: SocketId = host.clock.id();
     let opened = host.sockets.open(session, id, host.clock.now());
-    let Some((line, orders)) = opened else {
+    let Some((line, mut orders)) = opened else {
         return close(socket, Some(End::Parted(Parting::Replaced))).await;
     };
     let mut talk = Talk {
@@ -100,7 +100,7 @@ async fn talk(host: Host, session: SessionId, socket: WebSocket) {
         status: Status::Online,
     };
     let end = match talk.attach().await {
-        Ok(Attached::Here) => talk.listen(orders).await,
+        Ok(Attached::Here) => talk.listen(&mut orders).await,
         Ok(Attached::Superseded) => End::Parted(Parting::Replaced),
         Ok(Attached::Over) => End::Parted(Parting::Over),
         Err(error) => {
@@ -110,6 +110,8 @@ async fn talk(host: Host, session: SessionId, socket: WebSocket) {
     };
     tracing::debug!(%session, ?end, "a socket is closed");
     talk.detach(end).await;
+    // Whoever waits for these looks for another way, and must not find this one.
+    drop(orders);
     talk.part(end).await;
 }
 
@@ -144,7 +146,7 @@ impl Talk {
         Ok(attached)
     }
 
-    async fn listen(&mut self, mut orders: Orders) -> End {
+    async fn listen(&mut self, orders: &mut Orders) -> End {
         let mut news = self.host.bus.listen(self.session);
         let stopping = self.host.stopping.clone();
         loop {
