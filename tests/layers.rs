@@ -37,7 +37,7 @@ const LAYERS: [&[&str]; 9] = [
 
 /// Those below: the nouns and what they stand on, in the order in which each may
 /// use the ones after it.
-const BELOW: [(&str, &[&str]); 18] = [
+const BELOW: [(&str, &[&str]); 19] = [
     ("accounts", &["audit", "storage", "error", "clock", "id", "timestamp", "seal"]),
     ("audit", &["storage", "error", "clock", "id", "timestamp"]),
     ("catalog", &["reseal", "storage", "error", "clock", "id", "timestamp", "seal"]),
@@ -63,6 +63,7 @@ const BELOW: [(&str, &[&str]); 18] = [
     ("sandbox", &["objects", "net", "error", "id", "timestamp", "seal"]),
     ("reseal", &["storage", "seal", "clock", "error"]),
     ("storage", &[]),
+    ("pace", &["id"]),
     ("bus", &["storage", "id"]),
     ("objects", &["error"]),
     ("net", &["error"]),

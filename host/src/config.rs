@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     io::Write,
     net::SocketAddr,
+    num::NonZeroU32,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -50,6 +51,9 @@ const WEBHOOK_PATIENCE_SECONDS: u64 = 432_000;
 
 /// A quarter: whoever wants it longer does not want it at all.
 const MOST_WEBHOOK_PATIENCE_SECONDS: u64 = 7_776_000;
+
+/// A hundred a second: replies that are streamed token by token.
+const AGENT_CALLS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6_000).expect("not zero");
 
 /// What either may be: a second, for tests, to a day.
 const DAY_SECONDS: u64 = 86_400;
@@ -97,6 +101,10 @@ pub struct Flags {
     /// and its events are held [default: 432000, five days]
     #[arg(long, env = "AIYBIZ_WEBHOOK_PATIENCE_SECONDS", global = true)]
     pub webhook_patience_seconds: Option<u64>,
+    /// Calls that one session's agent may make in a minute, a sixth of them at once
+    /// [default: 6000]
+    #[arg(long, env = "AIYBIZ_AGENT_CALLS_PER_MINUTE", global = true)]
+    pub agent_calls_per_minute: Option<NonZeroU32>,
     /// A TOML file with these settings and the sandbox's limits
     #[arg(long, env = "AIYBIZ_CONFIG", global = true)]
     pub config: Option<PathBuf>,
@@ -131,6 +139,7 @@ struct File {
     provisioning_seconds: Option<u64>,
     stream_seconds: Option<u64>,
     webhook_patience_seconds: Option<u64>,
+    agent_calls_per_minute: Option<NonZeroU32>,
     secret_key: Option<String>,
     previous_secret_keys: Option<Vec<String>>,
     pool: Pool,
@@ -155,6 +164,7 @@ pub struct Config {
     pub provisioning_seconds: u64,
     pub stream_seconds: u64,
     pub webhook_patience_seconds: u64,
+    pub agent_calls_per_minute: NonZeroU32,
     pub pool: Pool,
     pub limits: Limits,
     #[serde(skip)]
@@ -230,6 +240,10 @@ impl Config {
             provisioning_seconds: provisioning.unwrap_or(PROVISIONING_SECONDS),
             stream_seconds: stream.unwrap_or(STREAM_SECONDS),
             webhook_patience_seconds,
+            agent_calls_per_minute: flags
+                .agent_calls_per_minute
+                .or(file.agent_calls_per_minute)
+                .unwrap_or(AGENT_CALLS_PER_MINUTE),
             pool: file.pool,
             limits: file.limits,
             secret_key: secret_key.map(|text| parse_key(&text)).transpose()?,

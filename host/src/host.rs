@@ -10,6 +10,7 @@ use crate::{
     id::SessionId,
     net::{self, Guard, Out, Post},
     objects::Objects,
+    pace::Pace,
     policy::Policy,
     sandbox::{self, Sandbox},
     seal::Key,
@@ -49,6 +50,7 @@ pub struct Host {
     pub bus: Bus,
     pub tails: Tails,
     pub breaks: Breaks,
+    pub pace: Arc<Pace>,
     pub inboxes: Inboxes,
     /// Of agents that are connected to this process.
     pub sockets: Sockets,
@@ -110,6 +112,7 @@ impl Host {
             bus,
             tails: Tails::default(),
             breaks: Breaks::default(),
+            pace: Arc::new(Pace::new(config.agent_calls_per_minute)),
             inboxes: Inboxes::default(),
             sockets: Sockets::default(),
             key,

@@ -35,6 +35,7 @@ pub mod id;
 pub mod net;
 pub mod notifications;
 pub mod objects;
+pub mod pace;
 pub mod policy;
 pub mod reseal;
 pub mod sandbox;

@@ -115,6 +115,7 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let now = host.clock.now();
     host.sandbox.tidy(now);
     host.windows.tidy(now);
+    host.pace.tidy();
     let mut tx = host.db.write().await?;
     components::give_up(&mut tx, now - SILENCE).await?;
     accounts::sweep_tokens(&mut tx, now).await?;

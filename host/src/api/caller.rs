@@ -3,7 +3,7 @@
 
 use crate::{
     accounts::{self, Identity},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     host::Host,
     id::{BuilderId, SessionId},
     sessions::{self, Session},
@@ -88,6 +88,11 @@ pub(super) async fn agent(host: &Host, id: &str, token: &str) -> Result<Session>
     if !host.is_agent_token(id, token) {
         return Err(refused());
     }
+    host.pace.check(id).map_err(|wait| {
+        let most = host.config.agent_calls_per_minute;
+        let detail = format!("a session's agent may make {most} calls a minute");
+        Error::new(Kind::TooMany(wait), "too_many_calls", detail)
+    })?;
     let mut tx = host.db.look().await?;
     let session = sessions::find(&mut tx, id).await?;
     session.filter(|session| !session.over()).ok_or_else(refused)

@@ -47,6 +47,11 @@ impl Start {
     }
 }
 
+/// When those come back whom a restart has cut off: not before another process can have
+/// taken over, and so far apart that ten thousand are a thousand a second.
+const SOONEST_MILLIS: u64 = 1_000;
+const LATEST_MILLIS: u64 = 11_000;
+
 /// Lines on their way to the connection.
 const LINES: usize = 32;
 
@@ -82,6 +87,13 @@ impl Out {
         let jitter = u64::from(u16::from_le_bytes(clock.random())) % 3_000;
         let place = place.map(|place| format!("id: {place}\n")).unwrap_or_default();
         self.send(format!("retry: {}\n{place}: welcome\n\n", 2_000 + jitter).into()).await
+    }
+
+    /// The last line when the platform stops: come back, but not all at once.
+    pub(super) async fn farewell(&self, clock: &Clock) -> Result<(), End> {
+        let dice = u64::from(u16::from_le_bytes(clock.random()));
+        let wait = SOONEST_MILLIS + dice * (LATEST_MILLIS - SOONEST_MILLIS) / 65_536;
+        self.send(format!("retry: {wait}\n: restarting\n\n").into()).await
     }
 
     pub(super) async fn still_here(&self) -> Result<(), End> {

@@ -139,7 +139,10 @@ impl Reader {
         loop {
             let signal = tokio::select! {
                 signal = self.listener.next() => signal,
-                () = stopping.cancelled() => return Err(End::Stopping),
+                () = stopping.cancelled() => {
+                    self.out.farewell(&self.host.clock).await?;
+                    return Err(End::Stopping);
+                }
                 () = self.out.closed() => return Err(End::Gone),
                 () = &mut old => return Err(End::Old),
                 () = sleep(HEARTBEAT) => {

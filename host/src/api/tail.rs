@@ -165,7 +165,10 @@ impl Tail {
                 () = news => sleep(GATHER).await,
                 () = sleep(LOOK) => {}
                 () = &mut old => return Err(End::Old),
-                () = stopping.cancelled() => return Err(End::Stopping),
+                () = stopping.cancelled() => {
+                    self.out.farewell(&self.host.clock).await?;
+                    return Err(End::Stopping);
+                }
                 () = self.out.closed() => return Err(End::Gone),
             }
             if self.beat.elapsed() >= HEARTBEAT {

@@ -41,7 +41,7 @@ async fn moved(mut request: Request, next: Next) -> Response {
 fn apart(uri: &Uri) -> (Uri, Option<HeaderValue>) {
     let split = || {
         let whole = uri.path_and_query()?.as_str().strip_prefix(PREFIX)?;
-        let (token, _) = whole.split_once('/')?;
+        let (token, _) = whole.split_once('/').filter(|(token, _)| !token.contains('?'))?;
         let rest = &whole[token.len()..];
         let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
         header.set_sensitive(true);

@@ -89,7 +89,10 @@ impl Reader {
                     self.out.still_here().await?;
                 }
                 () = &mut old => return Err(End::Old),
-                () = stopping.cancelled() => return Err(End::Stopping),
+                () = stopping.cancelled() => {
+                    self.out.farewell(&self.host.clock).await?;
+                    return Err(End::Stopping);
+                }
                 () = self.out.closed() => return Err(End::Gone),
             }
         }
