@@ -86,6 +86,10 @@ impl Db {
     }
 
     async fn open_postgres(options: PgConnectOptions) -> Result<Self> {
+        // Our statements touch a few rows. PostgreSQL guesses thousands of a table that
+        // it has not looked at yet, and would compile each of them anew for a quarter of a
+        // second.
+        let options = options.options([("jit", "off")]);
         let pool = trusting(PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS));
         let pool = pool.connect_with(options.clone()).await?;
         MIGRATIONS.run(&pool).await?;
