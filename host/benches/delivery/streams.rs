@@ -79,7 +79,8 @@ async fn fan_out(name: &str, client: &Person, session: &str, process: u32) -> f6
             }
         }
     }
-    let cpu = (cpu_of(process) - cpu).as_secs_f64() * 1e6 / (READERS * EVENTS * 2) as f64;
+    let cpu =
+        cpu_of(process).saturating_sub(cpu).as_secs_f64() * 1e6 / (READERS * EVENTS * 2) as f64;
     let (p50, p99) = spread(&mut times);
     row(name, &format!("p50 {:7.0} µs   p99 {:7.0} µs", micros(p50), micros(p99)));
     row("CPU of the platform, for each reader of each event", &format!("{cpu:.1} µs"));

@@ -48,7 +48,8 @@ enum Next {
 
 /// What became of the turn of an event.
 enum Made {
-    Attempt(Option<(Report, bool)>),
+    /// None when there was none; else with its report, and whether it was a probe.
+    Attempt(Box<Option<(Report, bool)>>),
     Cancelled,
 }
 
@@ -98,13 +99,15 @@ impl Driver {
                 Some(next) => next,
                 None => {
                     let made = tokio::select! {
-                        attempt = self.attempt(&mut target, &due) => Made::Attempt(attempt?),
+                        attempt = self.attempt(&mut target, &due) => {
+                            Made::Attempt(Box::new(attempt?))
+                        }
                         () = self.keep() => return Ok(()),
                         () = self.cancelled(watch, &due) => Made::Cancelled,
                     };
                     match made {
-                        Made::Attempt(None) => return Ok(()),
-                        Made::Attempt(Some((report, probe))) => {
+                        Made::Attempt(made) => {
+                            let Some((report, probe)) = *made else { return Ok(()) };
                             self.conclude(&target, &due, report, probe).await?
                         }
                         Made::Cancelled => self.break_off(&target, &due).await?,
