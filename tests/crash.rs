@@ -1,5 +1,5 @@
-//! kill -9 at random moments under load: every message that is in the log is
-//! answered exactly once, in order, and the log has no gap.
+//! kill -9 at random moments under load, and a database that goes away: every message
+//! that is in the log is answered exactly once, in order, and the log has no gap.
 //!
 //! The real program, killed and started again on the same port; clients and the
 //! webhook agent go on as clients and agents do. A client whose request broke off
@@ -9,21 +9,29 @@
 use crate::{
     both_engines,
     harness::{
-        Engine, Person, Place, guests, json, people::Id, process::Process, webhook::WebhookAgent,
+        Engine, Person, Place, guests, json, people::Id, process::Process, relay::Relay,
+        webhook::WebhookAgent,
     },
 };
+use sqlx::{Connection, Executor, SqliteConnection};
 use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
+use tokio::task::JoinHandle;
 
-/// In each of the four runs: two engines, two ways to deliver.
+/// In each of the four runs: two engines, two ways to deliver. `AIYBIZ_TEST_KILLS` says
+/// otherwise.
 const KILLS: usize = 50;
 const SESSIONS: usize = 8;
+
+/// How often the database goes away, and for how long: longer than anybody waits for it.
+const CUTS: usize = 3;
+const AWAY: Duration = Duration::from_secs(12);
 
 both_engines! {
     async fn a_component_answers_once_however_often_the_host_dies(engine: Engine) {
@@ -32,6 +40,15 @@ both_engines! {
 
     async fn a_webhook_answers_once_however_often_the_host_dies(engine: Engine) {
         storm(engine, Kind::Webhook).await;
+    }
+
+    /// Clients are told so, and what they were told was taken is there when it is back.
+    async fn a_component_answers_once_however_often_the_database_goes(engine: Engine) {
+        drought(engine, Kind::Component).await;
+    }
+
+    async fn a_webhook_answers_once_however_often_the_database_goes(engine: Engine) {
+        drought(engine, Kind::Webhook).await;
     }
 }
 
@@ -44,36 +61,119 @@ async fn storm(engine: Engine, kind: Kind) {
     let place = Place::new(engine).await;
     let mut process = Process::serve(&place);
     let url = process.url.clone();
-    let builder = Person::sign_up(&url, "bea").await;
-    builder.post("/builder", json!({ "displayName": "Bea" })).await.created();
-    let agent = match kind {
-        Kind::Component => builder.publish("Echo", guests::ECHO).await,
-        Kind::Webhook => {
-            let hook = WebhookAgent::echo(&url).await;
-            builder.publish_webhook("Hook", &hook.address, "standard").await.0
-        }
-    };
-    let client = Person::sign_up(&url, "cleo").await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut talkers = Vec::new();
-    for _ in 0..SESSIONS {
-        let (session, _) = client.starts(&agent).await;
-        talkers.push(tokio::spawn(talk(client.clone(), session, Arc::clone(&stop))));
-    }
-    for kill in 0..KILLS {
+    let load = Load::on(&url, kind).await;
+    let kills =
+        std::env::var("AIYBIZ_TEST_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
+    for kill in 0..kills {
         // Spread over the first quarter of a second of its life, start included.
         tokio::time::sleep(Duration::from_millis((kill as u64 * 37) % 250)).await;
         process.kill();
         process = Process::serve_at(&place, &url);
     }
-    stop.store(true, Ordering::Relaxed);
-    let mut taken = 0;
-    for talker in talkers {
-        let (session, accepted) = talker.await.expect("no panic");
-        taken += accepted.len();
-        check(&client, &session, &accepted).await;
+    let taken = load.settle().await;
+    assert!(taken > kills, "only {taken} messages were taken: this was no load");
+}
+
+async fn drought(engine: Engine, kind: Kind) {
+    let mut place = Place::new(engine).await;
+    let mut wire = match engine {
+        Engine::Sqlite => Wire::Lock(place.database_url.clone()),
+        Engine::Postgres => Wire::Relay(relay(&mut place).await),
+    };
+    let process = Process::serve(&place);
+    let load = Load::on(&process.url, kind).await;
+    let refused = load.refused.clone();
+    for _ in 0..CUTS {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        wire.cut_for(AWAY).await;
     }
-    assert!(taken > KILLS, "only {taken} messages were taken: this was no load");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let taken = load.settle().await;
+    assert!(taken > 100, "only {taken} messages were taken: this was no load");
+    assert!(refused.load(Ordering::Relaxed) > 0, "it was not missed");
+}
+
+/// What parts a platform from its database.
+enum Wire {
+    /// Somebody else has SQLite's lock.
+    Lock(String),
+    /// PostgreSQL's server is gone.
+    Relay(Relay),
+}
+
+impl Wire {
+    async fn cut_for(&mut self, span: Duration) {
+        match self {
+            Self::Relay(relay) => {
+                relay.cut().await;
+                tokio::time::sleep(span).await;
+                relay.mend();
+            }
+            Self::Lock(url) => {
+                let mut other = SqliteConnection::connect(url).await.expect("the database");
+                // It may take some tries to get in between busy writers.
+                other.execute("PRAGMA busy_timeout = 60000").await.expect("a pragma");
+                other.execute("BEGIN IMMEDIATE").await.expect("the lock");
+                tokio::time::sleep(span).await;
+                other.execute("ROLLBACK").await.expect("it is given back");
+                other.close().await.expect("it closes");
+            }
+        }
+    }
+}
+
+/// Puts a relay between a place and its database.
+async fn relay(place: &mut Place) -> Relay {
+    let mut url = reqwest::Url::parse(&place.database_url).expect("an URL");
+    let port = url.port().expect("a port");
+    let relay = Relay::to(([127, 0, 0, 1], port).into()).await;
+    url.set_port(Some(relay.address.port())).expect("it has a host");
+    place.database_url = url.to_string();
+    relay
+}
+
+/// Clients that talk with an agent that echoes what they say.
+struct Load {
+    client: Person,
+    stop: Arc<AtomicBool>,
+    /// Messages that the platform could not take.
+    refused: Arc<AtomicUsize>,
+    talkers: Vec<JoinHandle<(String, BTreeSet<String>)>>,
+}
+
+impl Load {
+    async fn on(url: &str, kind: Kind) -> Self {
+        let builder = Person::sign_up(url, "bea").await;
+        builder.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        let agent = match kind {
+            Kind::Component => builder.publish("Echo", guests::ECHO).await,
+            Kind::Webhook => {
+                let hook = WebhookAgent::echo(url).await;
+                builder.publish_webhook("Hook", &hook.address, "standard").await.0
+            }
+        };
+        let client = Person::sign_up(url, "cleo").await;
+        let (stop, refused) = (Arc::default(), Arc::default());
+        let mut talkers = Vec::new();
+        for _ in 0..SESSIONS {
+            let (session, _) = client.starts(&agent).await;
+            let talk = talk(client.clone(), session, Arc::clone(&stop), Arc::clone(&refused));
+            talkers.push(tokio::spawn(talk));
+        }
+        Self { client, stop, refused, talkers }
+    }
+
+    /// Ends it and looks at what is left; says how many messages were taken.
+    async fn settle(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut taken = 0;
+        for talker in self.talkers {
+            let (session, accepted) = talker.await.expect("no panic");
+            taken += accepted.len();
+            check(&self.client, &session, &accepted).await;
+        }
+        taken
+    }
 }
 
 /// Says one thing after the other; returns what was certainly taken.
@@ -81,6 +181,7 @@ async fn talk(
     client: Person,
     session: String,
     stop: Arc<AtomicBool>,
+    refused: Arc<AtomicUsize>,
 ) -> (String, BTreeSet<String>) {
     let (path, mut taken) = (format!("/sessions/{session}/messages"), BTreeSet::new());
     for n in 0.. {
@@ -90,12 +191,17 @@ async fn talk(
         let content = format!("message {n}");
         let said =
             client.request(reqwest::Method::POST, &path).json(&json!({ "content": content }));
-        match said.timeout(Duration::from_secs(10)).send().await {
-            Ok(answer) if answer.status().as_u16() == 201 => {
+        let said = said.timeout(Duration::from_secs(30)).send().await;
+        match said.map(|answer| answer.status().as_u16()) {
+            Ok(201) => {
                 taken.insert(content);
             }
-            // Too many wait for the agent: the one answer that is no mistake.
-            Ok(answer) => assert_eq!(answer.status().as_u16(), 429),
+            // Too many wait for the agent.
+            Ok(429) => {}
+            Ok(503) => {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(other) => panic!("{content} was answered with {other}"),
             Err(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

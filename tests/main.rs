@@ -50,6 +50,7 @@ mod sockets;
 mod storage;
 mod streams;
 mod tail;
+mod takeover;
 mod tidy;
 mod token_path;
 mod uploads;

@@ -4,6 +4,7 @@ mod crash;
 mod frames;
 mod roads;
 mod sdk;
+mod stale;
 
 use crate::{
     both_engines,

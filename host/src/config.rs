@@ -42,6 +42,9 @@ const MOST_RECEIPTS_PER_AGENT: u64 = 100_000_000;
 /// Ten minutes, as the contract says (§7): time for a server to wake up.
 const PROVISIONING_SECONDS: u64 = 600;
 
+/// Five minutes: the published SDK comes back within 36 s, and beats every 30.
+const STALE_SECONDS: u64 = 300;
+
 /// Ten minutes, as Mercure has them: long enough to be rare, short enough for what is
 /// behind a load balancer to be drained.
 const STREAM_SECONDS: u64 = 600;
@@ -93,6 +96,10 @@ pub struct Flags {
     /// Seconds that an agent has to become ready for a session [default: 600]
     #[arg(long, env = "AIYBIZ_PROVISIONING_SECONDS", global = true)]
     pub provisioning_seconds: Option<u64>,
+    /// Seconds without a sign of an agent that had a socket and closed it, after which
+    /// its session ends [default: 300]
+    #[arg(long, env = "AIYBIZ_STALE_SECONDS", global = true)]
+    pub stale_seconds: Option<u64>,
     /// Seconds after which an event stream is closed, give or take a tenth; its client
     /// comes back by itself and misses nothing [default: 600]
     #[arg(long, env = "AIYBIZ_STREAM_SECONDS", global = true)]
@@ -137,6 +144,7 @@ struct File {
     receipt_days: Option<u64>,
     receipts_per_agent: Option<u64>,
     provisioning_seconds: Option<u64>,
+    stale_seconds: Option<u64>,
     stream_seconds: Option<u64>,
     webhook_patience_seconds: Option<u64>,
     agent_calls_per_minute: Option<NonZeroU32>,
@@ -162,6 +170,7 @@ pub struct Config {
     pub receipt_days: u64,
     pub receipts_per_agent: u64,
     pub provisioning_seconds: u64,
+    pub stale_seconds: u64,
     pub stream_seconds: u64,
     pub webhook_patience_seconds: u64,
     pub agent_calls_per_minute: NonZeroU32,
@@ -214,8 +223,13 @@ impl Config {
             bail!("receiptsPerAgent must be between 1 and {MOST_RECEIPTS_PER_AGENT}");
         }
         let provisioning = flags.provisioning_seconds.or(file.provisioning_seconds);
+        let stale = flags.stale_seconds.or(file.stale_seconds);
         let stream = flags.stream_seconds.or(file.stream_seconds);
-        for (name, given) in [("provisioningSeconds", provisioning), ("streamSeconds", stream)] {
+        for (name, given) in [
+            ("provisioningSeconds", provisioning),
+            ("staleSeconds", stale),
+            ("streamSeconds", stream),
+        ] {
             if given.is_some_and(|given| !(1..=DAY_SECONDS).contains(&given)) {
                 bail!("{name} must be between 1 and {DAY_SECONDS}");
             }
@@ -238,6 +252,7 @@ impl Config {
             receipt_days,
             receipts_per_agent,
             provisioning_seconds: provisioning.unwrap_or(PROVISIONING_SECONDS),
+            stale_seconds: stale.unwrap_or(STALE_SECONDS),
             stream_seconds: stream.unwrap_or(STREAM_SECONDS),
             webhook_patience_seconds,
             agent_calls_per_minute: flags

@@ -29,6 +29,8 @@ pub enum Kind {
     Refused,
     /// Too often; may be tried again after this many seconds.
     TooMany(u32),
+    /// What the platform itself needs is away; may be tried again after this many seconds.
+    Unavailable(u32),
     /// A fault of the platform.
     Internal,
 }
@@ -104,7 +106,31 @@ impl std::error::Error for Error {}
 
 impl From<sqlx::Error> for Error {
     fn from(cause: sqlx::Error) -> Self {
-        Self::internal(anyhow::Error::new(cause).context("database"))
+        let away = away(&cause);
+        let cause = anyhow::Error::new(cause).context("database");
+        if !away {
+            return Self::internal(cause);
+        }
+        let detail = "the database cannot be reached; nothing is lost that was answered";
+        let mut error = Self::new(Kind::Unavailable(1), "unavailable", detail);
+        error.cause = Some(cause);
+        error
+    }
+}
+
+/// Is the database away, or overrun, rather than asked for something wrong?
+fn away(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut};
+    match error {
+        Io(_) | PoolTimedOut | PoolClosed => true,
+        // PostgreSQL: connections, resources, shut down by an operator, system errors
+        // (appendix A of its manual); SQLite: 5 and 261, somebody else has the lock, and
+        // 13, the disk is full.
+        Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57P", "58"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || ["5", "261", "13"].contains(&&*code)
+        }),
+        _ => false,
     }
 }
 

@@ -187,29 +187,41 @@ pub async fn say(
     lease: Lease,
 ) -> Result<Told> {
     let now = clock.now();
-    let numbered: Option<(i64, Option<ClaimId>)> = tx
-        .query(
-            "UPDATE sessions SET last_seq = last_seq + 1, queued = queued + 1,
-                 lane_claim = CASE WHEN queued = 0 THEN $3 ELSE lane_claim END,
-                 lane_until = CASE WHEN queued = 0 THEN $4 ELSE lane_until END,
-                 lane_due = CASE WHEN queued = 0 THEN $5 ELSE lane_due END
-             WHERE id = $1 AND company_id = $2 AND status = 'active' AND queued < $6
-             RETURNING last_seq, lane_claim",
-        )
-        .bind(id)
-        .bind(company)
-        .bind(lease.claim)
-        .bind(lease.until)
-        .bind(now)
-        .bind(QUEUED)
-        .optional()
-        .await?;
+    let numbered = match number(tx, id, company, lease, now).await? {
+        Some(numbered) => Some(numbered),
+        None => {
+            // It may have become ready, or its lane emptier, in this moment: nobody
+            // changes it from here on.
+            tx.query_locked("SELECT id FROM sessions WHERE id = $1").bind(id).run().await?;
+            number(tx, id, company, lease, now).await?
+        }
+    };
     let Some((seq, holder)) = numbered else { return Err(cannot_say(tx, id, company).await?) };
     let claimed = holder == Some(lease.claim);
     let new = New::of("message", json!({ "role": "user", "content": content }));
     let new = if claimed { new.running() } else { new.queued() };
     let entry = log::insert(tx, id, seq, clock.id(), new, now).await?;
     Ok(Told { entry, claimed })
+}
+
+/// Takes the next number for a message, and the lane if it is idle.
+async fn number(
+    tx: &mut Tx,
+    id: SessionId,
+    company: CompanyId,
+    lease: Lease,
+    now: Timestamp,
+) -> Result<Option<(i64, Option<ClaimId>)>> {
+    let numbered = tx.query(
+        "UPDATE sessions SET last_seq = last_seq + 1, queued = queued + 1,
+             lane_claim = CASE WHEN queued = 0 THEN $3 ELSE lane_claim END,
+             lane_until = CASE WHEN queued = 0 THEN $4 ELSE lane_until END,
+             lane_due = CASE WHEN queued = 0 THEN $5 ELSE lane_due END
+         WHERE id = $1 AND company_id = $2 AND status = 'active' AND queued < $6
+         RETURNING last_seq, lane_claim",
+    );
+    let numbered = numbered.bind(id).bind(company).bind(lease.claim).bind(lease.until);
+    Ok(numbered.bind(now).bind(QUEUED).optional().await?)
 }
 
 async fn cannot_say(tx: &mut Tx, id: SessionId, company: CompanyId) -> Result<Error> {

@@ -48,7 +48,8 @@ const READERS: u32 = 8;
 const POSTGRES_CONNECTIONS: u32 = 24;
 
 /// How long a writer waits for another *process* that holds SQLite's lock, such
-/// as an operator's command beside a running server.
+/// as an operator's command beside a running server; and anybody for a connection. Then
+/// the caller is told that the database is away, and that before he gives up by himself.
 const BUSY: Duration = Duration::from_secs(10);
 
 /// A handle on the database, cheap to clone.
@@ -89,7 +90,15 @@ impl Db {
         // Our statements touch a few rows. PostgreSQL guesses thousands of a table that
         // it has not looked at yet, and would compile each of them anew for a quarter of a
         // second.
-        let options = options.options([("jit", "off")]);
+        // And a process that is stopped in the middle of a transaction, or whose machine is
+        // gone, does not keep others from what it has locked: none of ours is open for long.
+        let options = options.options([
+            ("jit", "off"),
+            ("idle_in_transaction_session_timeout", "60s"),
+            ("tcp_keepalives_idle", "30"),
+            ("tcp_keepalives_interval", "10"),
+            ("tcp_keepalives_count", "3"),
+        ]);
         let pool = trusting(PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS));
         let pool = pool.connect_with(options.clone()).await?;
         MIGRATIONS.run(&pool).await?;
@@ -198,7 +207,7 @@ impl Tx {
 /// round trip for each transaction. One that was in use a second ago is trusted.
 fn trusting<DB: sqlx::Database>(options: PoolOptions<DB>) -> PoolOptions<DB> {
     const TRUSTED: Duration = Duration::from_secs(1);
-    options.test_before_acquire(false).before_acquire(|conn, meta| {
+    options.acquire_timeout(BUSY).test_before_acquire(false).before_acquire(|conn, meta| {
         Box::pin(async move {
             if meta.idle_for > TRUSTED {
                 // Not alive: the pool drops it and makes another.

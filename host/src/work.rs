@@ -7,7 +7,7 @@
 mod inboxes;
 pub mod lane;
 pub mod outgoing;
-mod overdue;
+pub mod overdue;
 mod replays;
 mod retry;
 mod scope;
@@ -84,9 +84,15 @@ pub fn start(host: &Host) {
 fn tidy_up(host: &Host) {
     let worker = host.clone();
     host.tasks.spawn(async move {
+        let mut attentive = worker.clock.now();
         loop {
-            if let Err(error) = tidy(&worker).await {
+            let tidied = async {
+                tidy(&worker).await?;
+                overdue::end_stale(&worker, attentive).await
+            };
+            if let Err(error) = tidied.await {
                 tracing::error!(%error, "cannot tidy up");
+                attentive = worker.clock.now();
             }
             tokio::select! {
                 () = tokio::time::sleep(TIDY) => {}

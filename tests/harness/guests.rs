@@ -48,6 +48,7 @@ const PRELUDE: &str = r#"
   (import "aiybiz:agent/session@0.1.0" "id" (func $session_id (param i32)))
   (import "aiybiz:agent/session@0.1.0" "begin-reply" (func $begin_reply (param i32)))
   (import "aiybiz:agent/session@0.1.0" "[method]reply-stream.write" (func $piece (param i32 i32 i32 i32)))
+  (import "aiybiz:agent/session@0.1.0" "[static]reply-stream.finish" (func $finish (param i32 i32)))
   (import "aiybiz:agent/session@0.1.0" "[resource-drop]reply-stream" (func $forget (param i32)))
   (import "aiybiz:agent/log@0.1.0" "write" (func $log (param i32 i32 i32 i32 i32)))
   (import "aiybiz:agent/state@0.1.0" "set" (func $state_set (param i32 i32 i32 i32 i32)))

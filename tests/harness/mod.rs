@@ -14,6 +14,7 @@ pub mod people;
 pub mod postgres;
 pub mod process;
 pub mod receiver;
+pub mod relay;
 pub mod sdk;
 pub mod socket;
 pub mod stream;

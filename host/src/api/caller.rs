@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Kind, Result},
     host::Host,
     id::{BuilderId, SessionId},
-    sessions::{self, Session},
+    sessions::{self, Session, sockets},
 };
 use axum::{
     extract::{FromRequestParts, RawPathParams},
@@ -95,7 +95,16 @@ pub(super) async fn agent(host: &Host, id: &str, token: &str) -> Result<Session>
     })?;
     let mut tx = host.db.look().await?;
     let session = sessions::find(&mut tx, id).await?;
-    session.filter(|session| !session.over()).ok_or_else(refused)
+    let session = session.filter(|session| !session.over()).ok_or_else(refused)?;
+    // An agent whose socket is closed may do without it, and is not gone then.
+    let now = host.clock.now();
+    if session.delivery == "webhook" && sockets::quiet(&mut tx, id, now).await? {
+        drop(tx);
+        let mut tx = host.db.write().await?;
+        sockets::spoke(&mut tx, id, now).await?;
+        tx.commit().await?;
+    }
+    Ok(session)
 }
 
 fn refused() -> Error {

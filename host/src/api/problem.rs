@@ -40,6 +40,7 @@ fn status(error: &Error) -> StatusCode {
         Kind::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -88,7 +89,7 @@ fn write(response: &mut Response, error: &Error, request_id: &str) {
     let kind = HeaderValue::from_static("application/problem+json");
     headers.insert(header::CONTENT_TYPE, kind);
     match error.kind {
-        Kind::TooMany(seconds) => {
+        Kind::TooMany(seconds) | Kind::Unavailable(seconds) => {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         // What is left of the body is not read, so nothing can follow it.

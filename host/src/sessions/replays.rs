@@ -197,7 +197,9 @@ pub async fn step(
                 put_back += 1;
                 claimed.extend(drives.then_some((*session, claim)));
             }
-            Err(error) if error.kind == Kind::Internal => return Err(error),
+            Err(error) if matches!(error.kind, Kind::Internal | Kind::Unavailable(_)) => {
+                return Err(error);
+            }
             Err(_) => {}
         }
     }

@@ -39,6 +39,16 @@ pub enum Attached {
     Over,
 }
 
+macro_rules! stale {
+    () => {
+        "SELECT s.id FROM sockets o JOIN sessions s ON s.id = o.session_id
+         WHERE o.status = 'offline' AND o.heard_at < $1 AND s.status = 'active'
+           AND COALESCE((SELECT a.created_at FROM attempts a
+                         WHERE a.session_id = s.id AND a.outcome = 'delivered'
+                         ORDER BY a.id DESC LIMIT 1), o.heard_at) < $1"
+    };
+}
+
 /// Makes this the session's socket. What waits for the agent is due now: it waited for
 /// somebody to come.
 pub async fn attach(
@@ -91,6 +101,39 @@ pub async fn set_status(
 pub async fn detach(tx: &mut Tx, session: SessionId, id: SocketId) -> Result<bool> {
     let sql = "UPDATE sockets SET status = 'offline' WHERE session_id = $1 AND id = $2";
     Ok(tx.query(sql).bind(session).bind(id).run().await? == 1)
+}
+
+/// Its agent was heard of in another way, though its socket is closed. Written at most
+/// once in a [`BEAT`].
+pub async fn spoke(tx: &mut Tx, session: SessionId, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE sockets SET heard_at = $2 WHERE session_id = $1 AND status = 'offline'";
+    tx.query(sql).bind(session).bind(now).run().await?;
+    Ok(())
+}
+
+/// Is its socket closed, and was nothing heard of the agent for longer than a [`BEAT`]?
+pub async fn quiet(tx: &mut Tx, session: SessionId, now: Timestamp) -> Result<bool> {
+    let sql = "SELECT session_id FROM sockets
+               WHERE session_id = $1 AND status = 'offline' AND heard_at < $2";
+    let found: Option<(SessionId,)> =
+        tx.query(sql).bind(session).bind(now - BEAT).optional().await?;
+    Ok(found.is_some())
+}
+
+/// Sessions whose agent had a socket, closed it, and has not been heard of in any way
+/// since `until`: no call, and no webhook that took anything.
+pub async fn stale(tx: &mut Tx, until: Timestamp, limit: i64) -> Result<Vec<SessionId>> {
+    let sql = concat!(stale!(), " ORDER BY o.heard_at LIMIT $2");
+    let found: Vec<(SessionId,)> = tx.query(sql).bind(until).bind(limit).all().await?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+/// Is this one of the [`stale`]? No socket can be attached until the transaction ends.
+pub async fn still_stale(tx: &mut Tx, id: SessionId, until: Timestamp) -> Result<bool> {
+    tx.query_locked("SELECT id FROM sessions WHERE id = $1").bind(id).run().await?;
+    let sql = concat!(stale!(), " AND s.id = $2");
+    let found: Option<(SessionId,)> = tx.query(sql).bind(until).bind(id).optional().await?;
+    Ok(found.is_some())
 }
 
 /// The session's open socket, wherever it is.

@@ -1,7 +1,15 @@
-//! Sessions that nobody will end: those whose agent never said that it is ready.
+//! Sessions that nobody will end: those whose agent never said that it is ready, and
+//! those whose agent had a socket and is not heard of any more.
 
 use super::lane;
-use crate::{error::Result, host::Host, sessions};
+use crate::{
+    error::Result,
+    host::Host,
+    id::SessionId,
+    sessions::{self, sockets},
+    storage::Tx,
+    timestamp::Timestamp,
+};
 use std::time::Duration;
 
 /// Ended in one round; the next comes at once when there may be more.
@@ -19,19 +27,47 @@ pub(super) async fn end(host: &Host) -> Result<()> {
         };
         for session in &overdue {
             let mut tx = host.db.write().await?;
-            if !sessions::still_provisioning(&mut tx, *session).await? {
-                continue;
-            }
-            let lease = host.lease();
-            let reason = "provisioning_timeout";
-            let told = sessions::end(&mut tx, &host.clock, *session, reason, lease).await?;
-            tx.commit().await?;
-            if let Some(told) = told {
-                lane::told(host, told, lease.claim);
+            if sessions::still_provisioning(&mut tx, *session).await? {
+                finish(host, tx, *session, "provisioning_timeout").await?;
             }
         }
         if (overdue.len() as i64) < ROUND || host.stopping.is_cancelled() {
             return Ok(());
         }
     }
+}
+
+/// Ends sessions whose agent is gone. This process has been looking without a break
+/// since `attentive`: an agent that found nobody to connect to is not to blame, so
+/// nothing is ended before it had its whole time.
+pub async fn end_stale(host: &Host, attentive: Timestamp) -> Result<()> {
+    let until = host.clock.now() - Duration::from_secs(host.config.stale_seconds);
+    if attentive > until {
+        return Ok(());
+    }
+    loop {
+        let stale = {
+            let mut tx = host.db.look().await?;
+            sockets::stale(&mut tx, until, ROUND).await?
+        };
+        for session in &stale {
+            let mut tx = host.db.write().await?;
+            if sockets::still_stale(&mut tx, *session, until).await? {
+                finish(host, tx, *session, "stale").await?;
+            }
+        }
+        if (stale.len() as i64) < ROUND || host.stopping.is_cancelled() {
+            return Ok(());
+        }
+    }
+}
+
+async fn finish(host: &Host, mut tx: Tx, session: SessionId, reason: &str) -> Result<()> {
+    let lease = host.lease();
+    let told = sessions::end(&mut tx, &host.clock, session, reason, lease).await?;
+    tx.commit().await?;
+    if let Some(told) = told {
+        lane::told(host, told, lease.claim);
+    }
+    Ok(())
 }
