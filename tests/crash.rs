@@ -78,7 +78,7 @@ async fn drought(engine: Engine, kind: Kind) {
     let mut place = Place::new(engine).await;
     let mut wire = match engine {
         Engine::Sqlite => Wire::Lock(place.database_url.clone()),
-        Engine::Postgres => Wire::Relay(relay(&mut place).await),
+        Engine::Postgres => Wire::Relay(relay(&mut place)),
     };
     let process = Process::serve(&place);
     let load = Load::on(&process.url, kind).await;
@@ -123,10 +123,10 @@ impl Wire {
 }
 
 /// Puts a relay between a place and its database.
-async fn relay(place: &mut Place) -> Relay {
+fn relay(place: &mut Place) -> Relay {
     let mut url = reqwest::Url::parse(&place.database_url).expect("an URL");
     let port = url.port().expect("a port");
-    let relay = Relay::to(([127, 0, 0, 1], port).into()).await;
+    let relay = Relay::to(([127, 0, 0, 1], port).into());
     url.set_port(Some(relay.address.port())).expect("it has a host");
     place.database_url = url.to_string();
     relay

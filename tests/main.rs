@@ -11,6 +11,7 @@ mod attempts;
 mod bombs;
 mod cancel;
 mod catalogue;
+mod clocks;
 mod compiler;
 mod conformance;
 mod crash;

@@ -15,7 +15,7 @@ use crate::{
     sandbox::{self, Sandbox},
     seal::Key,
     sessions::lane::{Lease, NodeKey},
-    storage::Db,
+    storage::{Db, skew},
 };
 use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -81,6 +81,9 @@ impl Host {
         let (node, folder) = own(&config.data_dir, &clock)?;
         let key = config.key(&clock)?;
         let db = Db::open(&config.database_url).await.context("database")?;
+        if let Some(skew) = db.skew(&clock).await?.filter(|skew| *skew > skew::MOST) {
+            bail!("this machine's clock and the database's differ by {skew:?}; set them right");
+        }
         let policy = Policy::new(config.limits.clone(), config.pool);
         policy.check(&mut db.read().await?).await?;
         let objects = Objects::local(config.storage_folder()).context("object store")?;

@@ -24,6 +24,7 @@
 mod checkpoint;
 mod group;
 mod query;
+pub mod skew;
 mod to_the_end;
 
 pub use query::{Query, Record, Value};

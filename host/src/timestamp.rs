@@ -47,6 +47,12 @@ impl Timestamp {
     }
 }
 
+impl From<OffsetDateTime> for Timestamp {
+    fn from(moment: OffsetDateTime) -> Self {
+        Self(moment)
+    }
+}
+
 impl std::ops::Add<Duration> for Timestamp {
     type Output = Self;
 

@@ -20,6 +20,7 @@ use crate::{
     host::Host,
     notifications,
     sessions::{self, attempts, receipts::sweep},
+    storage::skew,
     timestamp::Timestamp,
 };
 use std::time::Duration;
@@ -119,6 +120,7 @@ async fn pick_up(host: &Host, started: Timestamp) -> crate::error::Result<()> {
 /// Puts away what nobody else will.
 pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let now = host.clock.now();
+    look_at_the_clock(host).await?;
     host.sandbox.tidy(now);
     host.windows.tidy(now);
     host.pace.tidy();
@@ -134,6 +136,20 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     withdrawn::finish(host).await?;
     sweep_notifications(host).await?;
     sweep_receipts(host).await
+}
+
+/// Tells the operator when leases and signatures are about to be misjudged.
+async fn look_at_the_clock(host: &Host) -> crate::error::Result<()> {
+    match host.db.skew(&host.clock).await? {
+        Some(skew) if skew > skew::MOST => {
+            tracing::error!(?skew, "this machine's clock and the database's differ");
+        }
+        Some(skew) if skew > skew::TOLERATED => {
+            tracing::warn!(?skew, "this machine's clock and the database's differ");
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Deletes notifications that were read and are old.

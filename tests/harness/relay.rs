@@ -18,7 +18,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub async fn to(to: SocketAddr) -> Self {
+    pub fn to(to: SocketAddr) -> Self {
         let mut relay = Self {
             address: ([127, 0, 0, 1], 0).into(),
             to,
