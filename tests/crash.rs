@@ -196,13 +196,12 @@ async fn talk(
             Ok(201) => {
                 taken.insert(content);
             }
-            // Too many wait for the agent.
-            Ok(429) => {}
             Ok(503) => {
                 refused.fetch_add(1, Ordering::Relaxed);
             }
+            // Too many wait for the agent; or nobody knows.
+            Ok(429) | Err(_) => {}
             Ok(other) => panic!("{content} was answered with {other}"),
-            Err(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

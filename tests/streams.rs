@@ -2,6 +2,7 @@
 
 mod cut;
 mod growing;
+mod hostile;
 
 use crate::{
     both_engines,
@@ -99,7 +100,8 @@ both_engines! {
             assert_eq!(reset.data["lastSeq"], 2, "{place}");
             streams.push(events);
         }
-        for query in ["?after=99", "?after=-1", "?after=x", "?after="] {
+        let lines = "?after=1%0Aid:%209%0A%0Aevent:%20message%0Adata:%20%7B%7D%0A%0A";
+        for query in ["?after=99", "?after=-1", "?after=x", "?after=", "?after=1%00", lines] {
             let mut events = stream(&client, session, query, None).await;
             assert_eq!(events.next().await.expect("an event").kind, "stream_reset", "{query}");
         }

@@ -20,7 +20,7 @@ use std::{
 };
 
 /// Longer than a lease: time for another process to take over.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Two processes, each with a data folder of its own, on one database.
 struct Pair {

@@ -11,10 +11,13 @@ mod figures;
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
 
-use aiybiz_host::{clock::Clock, storage::Db};
+use aiybiz_host::{clock::Clock, config::Config, storage::Db};
 use figures::{cpu_time, micros, resident, row, show, spread, timed, title};
 use harness::{Engine, Person, Place, Platform, guests, json, webhook::WebhookAgent};
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
@@ -42,7 +45,7 @@ async fn latency(engine: Engine) {
     title(&format!("POST of a message to the reply on the stream, one at a time, {engine:?}"));
     let http = bare_http().await;
     let commit = bare_commit(engine).await;
-    let platform = Platform::start(engine).await;
+    let platform = Platform::configured(engine, unpaced).await;
     let builder = platform.builder("Bea").await;
     let client = platform.person("Cleo").await;
     let echo = builder.publish("Echo", guests::ECHO).await;
@@ -122,7 +125,7 @@ async fn throughput(engine: Engine) {
     const AT_ONCE: usize = 64;
     const EACH: usize = 200;
     title(&format!("Messages per second, {AT_ONCE} sessions at once, {engine:?}"));
-    let platform = Platform::start(engine).await;
+    let platform = Platform::configured(engine, unpaced).await;
     let builder = platform.builder("Bea").await;
     let client = platform.person("Cleo").await;
     let echo = builder.publish("Echo", guests::ECHO).await;
@@ -194,4 +197,9 @@ async fn memory() {
     let streaming = resident();
     let each = (streaming - after) / COUNT as f64;
     row("an idle stream, with the client's end of it", &format!("{each:.1} KB"));
+}
+
+/// One session says more in a second than any agent may.
+fn unpaced(config: &mut Config) {
+    config.agent_calls_per_minute = NonZeroU32::MAX;
 }

@@ -18,10 +18,10 @@ use std::{
 const HEALTHY: usize = 99;
 /// Sessions with the dead one, each of which says something so often.
 const DEAD_SESSIONS: usize = 20;
-const DEAD_PAUSE: Duration = Duration::from_millis(200);
+const DEAD_PAUSE: Duration = PAUSE;
 /// Turns with and without, one after the other, so that what the machine does besides
 /// meets both.
-const TURNS: usize = 5;
+const TURNS: usize = 10;
 /// Messages of each healthy session in a turn, so far apart.
 const MESSAGES: usize = 8;
 const PAUSE: Duration = Duration::from_millis(900);
@@ -49,7 +49,9 @@ pub async fn beside_healthy_ones() {
     for _ in 0..DEAD_SESSIONS {
         crying.push(client.starts(&agent).await.0);
     }
-    turn(&client, &mut talks).await;
+    for _ in 0..2 {
+        turn(&client, &mut talks).await;
+    }
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         without.extend(turn(&client, &mut talks).await);

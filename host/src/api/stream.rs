@@ -31,7 +31,7 @@ use std::{
     cmp::Ordering,
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
 };
 use tokio::time::sleep;
@@ -173,10 +173,10 @@ impl Reader {
     }
 
     async fn presence(&mut self) -> Result<(), End> {
-        let presence = async {
+        let presence = asking(async {
             let mut tx = self.host.db.look().await?;
             sessions::presence(&mut tx, self.listener.session()).await
-        };
+        });
         match presence.await.map_err(failed)? {
             // What becomes known later is news, also that it is there.
             None => self.presence = "",
@@ -192,10 +192,10 @@ impl Reader {
     /// Sends what the log has beyond the last entry that was sent.
     async fn catch_up(&mut self) -> Result<(), End> {
         loop {
-            let page = async {
+            let page = asking(async {
                 let mut tx = self.host.db.look().await?;
                 log::after(&mut tx, self.listener.session(), self.last, PAGE).await
-            };
+            });
             let page = page.await.map_err(failed)?;
             for entry in &page {
                 self.entry(entry.seq, entry.line()).await?;
@@ -264,6 +264,12 @@ impl Reader {
     async fn send(&self, line: Arc<str>) -> Result<(), End> {
         self.out.send(line).await
     }
+}
+
+/// A question to the database takes some kilobytes, which a stream that waits, as nearly
+/// all do nearly always, need not have.
+fn asking<T>(question: impl Future<Output = T>) -> Pin<Box<impl Future<Output = T>>> {
+    Box::pin(question)
 }
 
 fn failed(error: Error) -> End {
