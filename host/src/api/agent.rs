@@ -264,6 +264,6 @@ async fn messages(
 ) -> Result<Json<Value>> {
     let (limit, before) = (page.limit()?, page.cursor::<i64>()?);
     let mut tx = host.db.read().await?;
-    let found = log::newest_messages(&mut tx, session.id, before, limit + 1).await?;
-    Ok(page::answer(found, limit, |entry| entry.seq.to_string(), Entry::json))
+    let found = log::newest(&mut tx, session.id, "message", before, limit).await?;
+    Ok(page::of(&found.entries, found.more, |entry| entry.seq.to_string(), Entry::json))
 }

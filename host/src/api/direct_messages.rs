@@ -91,6 +91,6 @@ async fn list(host: &Host, side: Side, id: &str, page: &Page) -> Result<Json<Val
     let (limit, before) = (page.limit()?, page.cursor::<i64>()?);
     let mut tx = host.db.read().await?;
     let session = direct::session(&mut tx, input::id(id, "session")?, side).await?;
-    let found = direct::newest(&mut tx, session.id, before, limit + 1).await?;
-    Ok(page::answer(found, limit, |entry| entry.seq.to_string(), Entry::json))
+    let found = direct::newest(&mut tx, session.id, before, limit).await?;
+    Ok(page::of(&found.entries, found.more, |entry| entry.seq.to_string(), Entry::json))
 }

@@ -58,6 +58,6 @@ async fn list(
     let mut tx = host.db.read().await?;
     let id = input::id(&id, "session")?;
     let session = sessions::owned_by(&mut tx, id, caller.company_id).await?;
-    let found = log::newest_messages(&mut tx, session.id, before, limit + 1).await?;
-    Ok(page::answer(found, limit, |entry| entry.seq.to_string(), Entry::json))
+    let found = log::newest(&mut tx, session.id, "message", before, limit).await?;
+    Ok(page::of(&found.entries, found.more, |entry| entry.seq.to_string(), Entry::json))
 }

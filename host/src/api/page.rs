@@ -44,6 +44,16 @@ pub(super) fn answer<T>(
 ) -> Json<Value> {
     let more = rows.len() as i64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    of(&rows, more, cursor, show)
+}
+
+/// A page, and whether there is another one.
+pub(super) fn of<T>(
+    rows: &[T],
+    more: bool,
+    cursor: impl Fn(&T) -> String,
+    show: impl Fn(&T) -> Value,
+) -> Json<Value> {
     let next = rows.last().filter(|_| more).map(cursor);
     let data: Vec<_> = rows.iter().map(show).collect();
     Json(json!({ "data": data, "nextCursor": next }))

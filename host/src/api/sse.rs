@@ -9,13 +9,24 @@ use axum::{
 };
 use bytes::Bytes;
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::timeout,
+};
 
 /// A sign of life when nothing happens (contract §7).
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long a client may leave a line unread.
+/// How long a client may leave a line unread, when nothing is on its way before it.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes on their way to one client: what the system's buffers do not take. A longer line
+/// goes alone.
+const ROOM: usize = 128 << 10;
+
+/// Bytes in a second that the slowest client takes of what is on its way: a bad mobile
+/// connection.
+const SLOWEST: u64 = 16 << 10;
 
 /// How long a stream lives, in seconds from the operator's: spread by a tenth, so that
 /// streams that began together do not come back together.
@@ -69,13 +80,29 @@ pub(super) enum End {
 
 /// The end of a stream at which lines are put in. It keeps none for a client that
 /// does not read: such a client is cut and may come back with its position.
-pub(super) struct Out(mpsc::Sender<Arc<str>>);
+pub(super) struct Out {
+    lines: mpsc::Sender<Line>,
+    room: Arc<Semaphore>,
+}
+
+/// A line that all its readers share, and its place among what is on its way, which it
+/// gives back when it was written to the connection.
+struct Line {
+    text: Arc<str>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Line {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
 
 impl Out {
     /// With the answer that carries what is put in.
     pub(super) fn new() -> (Self, Response) {
         let (out, lines) = mpsc::channel(LINES);
-        (Self(out), response(lines))
+        (Self { lines: out, room: Arc::new(Semaphore::new(ROOM)) }, response(lines))
     }
 
     /// The first lines. Clients that lost their connection are spread over some
@@ -101,19 +128,34 @@ impl Out {
     }
 
     pub(super) async fn send(&self, line: Arc<str>) -> Result<(), End> {
-        self.0.send_timeout(line, PATIENCE).await.map_err(|_| End::Gone)
+        let room = self.room_for(line.len()).await?;
+        let sent = timeout(PATIENCE, self.lines.send(Line { text: line, _room: room })).await;
+        sent.ok().and_then(Result::ok).ok_or(End::Gone)
+    }
+
+    /// Waits until the client has taken enough for something more to be read for it.
+    pub(super) async fn wants_more(&self) -> Result<(), End> {
+        self.room_for(1).await.map(drop)
+    }
+
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, End> {
+        let on_its_way = (ROOM - self.room.available_permits()) as u64;
+        let patience = PATIENCE + Duration::from_secs(on_its_way / SLOWEST);
+        let bytes = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
+        let room = timeout(patience, Arc::clone(&self.room).acquire_many_owned(bytes)).await;
+        room.ok().and_then(Result::ok).ok_or(End::Gone)
     }
 
     /// Ready when the client is gone.
     pub(super) async fn closed(&self) {
-        self.0.closed().await;
+        self.lines.closed().await;
     }
 }
 
-fn response(lines: mpsc::Receiver<Arc<str>>) -> Response {
+fn response(lines: mpsc::Receiver<Line>) -> Response {
     let body = futures::stream::unfold(lines, async |mut lines| {
-        let line: Arc<str> = lines.recv().await?;
-        Some((Ok::<_, Infallible>(Bytes::copy_from_slice(line.as_bytes())), lines))
+        let line = lines.recv().await?;
+        Some((Ok::<_, Infallible>(Bytes::from_owner(line)), lines))
     });
     let mut response = Body::from_stream(body).into_response();
     for (name, value) in [

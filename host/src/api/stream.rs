@@ -36,8 +36,10 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// Entries read from the log at once.
+/// Entries read from the log at once, and bytes, beyond which no further one is read:
+/// thousands may come back at the same time, and read slowly.
 const PAGE: i64 = 100;
+const PAGE_BYTES: i64 = 64 << 10;
 
 pub(super) fn routes() -> Router<Host> {
     Router::new().route("/sessions/{session}/stream", get(stream))
@@ -192,19 +194,23 @@ impl Reader {
     /// Sends what the log has beyond the last entry that was sent.
     async fn catch_up(&mut self) -> Result<(), End> {
         loop {
+            self.out.wants_more().await?;
             let page = asking(async {
                 let mut tx = self.host.db.look().await?;
-                log::after(&mut tx, self.listener.session(), self.last, PAGE).await
+                log::after(&mut tx, self.listener.session(), self.last, PAGE, PAGE_BYTES).await
             });
             let page = page.await.map_err(failed)?;
-            for entry in &page {
-                self.entry(entry.seq, entry.line()).await?;
-                self.told.push_back(entry.id);
+            for entry in page.entries {
+                let (seq, id, line) = (entry.seq, entry.id, entry.line());
+                // While the client takes its time, one copy is enough.
+                drop(entry);
+                self.entry(seq, line).await?;
+                self.told.push_back(id);
                 if self.told.len() > BACKLOG {
                     self.told.pop_front();
                 }
             }
-            if (page.len() as i64) < PAGE {
+            if !page.more {
                 return Ok(());
             }
         }

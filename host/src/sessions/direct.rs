@@ -3,7 +3,7 @@
 
 use super::{
     Session, find,
-    log::{Entry, New},
+    log::{self, Entry, New, Page},
     replies::{self, Speaker},
 };
 use crate::{
@@ -69,11 +69,6 @@ pub async fn newest(
     session: SessionId,
     before: Option<i64>,
     limit: i64,
-) -> Result<Vec<Entry>> {
-    let found = tx.query(
-        "SELECT session_id, seq, id, type, body, created_at, delivery FROM events
-         WHERE session_id = $1 AND ($2 IS NULL OR seq < $2) AND type = 'direct_message'
-         ORDER BY seq DESC LIMIT $3",
-    );
-    Ok(found.bind(session).bind(before).bind(limit).all().await?)
+) -> Result<Page> {
+    log::newest(tx, session, "direct_message", before, limit).await
 }

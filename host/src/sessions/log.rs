@@ -9,6 +9,10 @@ use crate::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// Texts on one page of a list: a reply may have 256 KiB, and two hundred of them are
+/// more than anybody wants at once.
+const LIST_BYTES: i64 = 1 << 20;
+
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Entry {
     pub session_id: SessionId,
@@ -86,6 +90,50 @@ impl Entry {
     }
 }
 
+/// A part of the log, in the order that was asked for.
+pub struct Page {
+    pub entries: Vec<Entry>,
+    /// There is more behind it.
+    pub more: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct Found {
+    #[sqlx(flatten)]
+    entry: Entry,
+    more: bool,
+}
+
+impl From<Vec<Found>> for Page {
+    fn from(found: Vec<Found>) -> Self {
+        let more = found.last().is_some_and(|last| last.more);
+        Self { entries: found.into_iter().map(|found| found.entry).collect(), more }
+    }
+}
+
+/// The entries of session `$1` that meet a condition, in an order: at most `$2`, and after
+/// `$3` bytes no further one.
+macro_rules! page {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            "SELECT e.session_id, e.seq, e.id, e.type, e.body, e.created_at, e.delivery, p.more
+             FROM (SELECT seq, ROW_NUMBER() OVER way AS place, LEAD(seq) OVER way IS NOT NULL AS more,
+                          CAST(SUM(bytes) OVER way - bytes AS BIGINT) AS before
+                   FROM (SELECT seq, bytes FROM events WHERE session_id = $1 AND ",
+            $condition,
+            "            ORDER BY seq ",
+            $order,
+            "            LIMIT $2 + 1) few
+                   WINDOW way AS (ORDER BY seq ",
+            $order,
+            ")) p
+             JOIN events e ON e.session_id = $1 AND e.seq = p.seq
+             WHERE p.place <= $2 AND p.before < $3 ORDER BY e.seq ",
+            $order
+        )
+    };
+}
+
 /// Writes an entry under a number that the caller has taken from the session.
 pub(super) async fn insert(
     tx: &mut Tx,
@@ -95,11 +143,13 @@ pub(super) async fn insert(
     new: New,
     now: Timestamp,
 ) -> Result<Entry> {
+    // Serialised once more to be written; a body that is long enough to matter is rare.
+    let bytes = i64::try_from(new.body.to_string().len()).unwrap_or(i64::MAX);
     let attempt = i64::from(new.delivery == Some("running"));
     tx.query(
         "INSERT INTO events (session_id, seq, id, type, body, created_at, reply_key, delivery,
-             attempt)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             attempt, bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(session)
     .bind(seq)
@@ -110,6 +160,7 @@ pub(super) async fn insert(
     .bind(new.reply_key)
     .bind(new.delivery)
     .bind(attempt)
+    .bind(bytes)
     .run()
     .await?;
     Ok(Entry {
@@ -124,12 +175,16 @@ pub(super) async fn insert(
 }
 
 /// Entries after number `after`, oldest first.
-pub async fn after(tx: &mut Tx, session: SessionId, after: i64, limit: i64) -> Result<Vec<Entry>> {
-    let found = tx.query(
-        "SELECT session_id, seq, id, type, body, created_at, delivery FROM events
-         WHERE session_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-    );
-    Ok(found.bind(session).bind(after).bind(limit).all().await?)
+pub async fn after(
+    tx: &mut Tx,
+    session: SessionId,
+    after: i64,
+    limit: i64,
+    bytes: i64,
+) -> Result<Page> {
+    let found = tx.query(page!("seq > $4", "ASC"));
+    let found = found.bind(session).bind(limit).bind(bytes).bind(after);
+    Ok(found.all::<Found>().await?.into())
 }
 
 /// Messages after `after` and up to `until`, oldest first: the agent's view.
@@ -139,28 +194,24 @@ pub async fn messages(
     after: i64,
     until: i64,
     limit: i64,
-) -> Result<Vec<Entry>> {
-    let found = tx.query(
-        "SELECT session_id, seq, id, type, body, created_at, delivery FROM events
-         WHERE session_id = $1 AND seq > $2 AND seq <= $3 AND type = 'message'
-         ORDER BY seq LIMIT $4",
-    );
-    Ok(found.bind(session).bind(after).bind(until).bind(limit).all().await?)
+) -> Result<Page> {
+    let found = tx.query(page!("seq > $4 AND seq <= $5 AND type = 'message'", "ASC"));
+    let found = found.bind(session).bind(limit).bind(LIST_BYTES).bind(after).bind(until);
+    Ok(found.all::<Found>().await?.into())
 }
 
-/// Messages before number `before`, newest first: the client's list.
-pub async fn newest_messages(
+/// Messages of this type before number `before`, newest first: the client's list.
+pub async fn newest(
     tx: &mut Tx,
     session: SessionId,
+    kind: &'static str,
     before: Option<i64>,
     limit: i64,
-) -> Result<Vec<Entry>> {
-    let found = tx.query(
-        "SELECT session_id, seq, id, type, body, created_at, delivery FROM events
-         WHERE session_id = $1 AND ($2 IS NULL OR seq < $2) AND type = 'message'
-         ORDER BY seq DESC LIMIT $3",
-    );
-    Ok(found.bind(session).bind(before).bind(limit).all().await?)
+) -> Result<Page> {
+    let found = tx.query(page!("seq < $4 AND type = $5", "DESC"));
+    let found = found.bind(session).bind(limit).bind(LIST_BYTES);
+    let found = found.bind(before.unwrap_or(i64::MAX)).bind(kind);
+    Ok(found.all::<Found>().await?.into())
 }
 
 pub(super) async fn by_reply_key(

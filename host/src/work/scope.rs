@@ -112,13 +112,11 @@ impl Scope for Live {
         let limit = i64::from(limit);
         let page = async {
             let mut tx = self.host.db.read().await?;
-            log::messages(&mut tx, self.session, after, self.seq, limit + 1).await
+            log::messages(&mut tx, self.session, after, self.seq, limit).await
         };
-        let mut page = page.await.map_err(unavailable)?;
-        let more = page.len() as i64 > limit;
-        page.truncate(limit as usize);
-        let next = page.last().filter(|_| more).map(|entry| entry.seq);
-        Ok((page.iter().map(lane::message).collect(), next))
+        let page = page.await.map_err(unavailable)?;
+        let next = page.entries.last().filter(|_| page.more).map(|entry| entry.seq);
+        Ok((page.entries.iter().map(lane::message).collect(), next))
     }
 
     async fn files(&self) -> Answer<Vec<File>> {
