@@ -128,7 +128,7 @@ pub async fn stale(tx: &mut Tx, until: Timestamp, limit: i64) -> Result<Vec<Sess
     Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
-/// Is this one of the [`stale`]? No socket can be attached until the transaction ends.
+/// Is this one of those? No socket can be attached until the transaction ends.
 pub async fn still_stale(tx: &mut Tx, id: SessionId, until: Timestamp) -> Result<bool> {
     tx.query_locked("SELECT id FROM sessions WHERE id = $1").bind(id).run().await?;
     let sql = concat!(stale!(), " AND s.id = $2");
