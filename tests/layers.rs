@@ -56,7 +56,7 @@ const BELOW: [(&str, &[&str]); 19] = [
         ],
     ),
     ("notifications", &["storage", "error", "clock", "id", "timestamp"]),
-    ("files", &["storage", "error", "clock", "id", "timestamp"]),
+    ("files", &["storage", "error", "clock", "id", "timestamp", "seal"]),
     ("delivery", &["sandbox", "net", "clock", "id", "timestamp", "error"]),
     ("policy", &["audit", "sandbox", "storage", "error", "clock", "id"]),
     // A component's requests go out the way that webhooks go.

@@ -29,6 +29,7 @@ mod harness;
 mod lanes;
 mod layers;
 mod librarian;
+mod library;
 mod limits;
 mod logs;
 mod notifications;

@@ -14,6 +14,7 @@ mod catalogue;
 mod components;
 mod cron;
 mod direct_messages;
+mod files;
 mod input;
 mod messages;
 mod notifications;
@@ -54,6 +55,7 @@ pub fn router(host: Host) -> Router {
         .merge(messages::routes())
         .merge(direct_messages::routes())
         .merge(shared_items::routes())
+        .merge(files::routes())
         .merge(stream::routes())
         .merge(notifications::routes())
         .merge(builder::routes())

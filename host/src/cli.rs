@@ -11,8 +11,10 @@ use crate::{
     config::{Config, Flags},
     demo,
     host::Host,
+    objects::Objects,
     reseal, sandbox, serve, sessions,
     storage::Db,
+    work,
 };
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
@@ -50,6 +52,9 @@ enum Command {
     /// Put every sealed value under the current secret key, so that the previous
     /// ones can be dropped; the server may go on
     Reseal,
+    /// Work with the clients' libraries
+    #[command(subcommand)]
+    Files(FilesCommand),
     /// Say what an upload of this component would answer
     Inspect { file: PathBuf },
     /// Work with the settings
@@ -64,6 +69,12 @@ enum Command {
 enum Operator {
     /// Make the user with this mail address an operator
     Grant { email: String },
+}
+
+#[derive(Subcommand)]
+enum FilesCommand {
+    /// Say where libraries, what is counted of them, and the store disagree
+    Check,
 }
 
 #[derive(Subcommand)]
@@ -111,6 +122,7 @@ fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
             Command::Migrate => migrate(config).await,
             Command::Operator(Operator::Grant { email }) => grant(config, &email).await,
             Command::Reseal => reseal(config).await,
+            Command::Files(FilesCommand::Check) => check_files(config).await,
             Command::Inspect { file } => inspect::run(config, &file).await,
             Command::Config(ConfigCommand::Check) => {
                 println!("the settings make sense");
@@ -146,6 +158,21 @@ async fn grant(config: Config, email: &str) -> Result<()> {
     tx.commit().await?;
     db.close().await;
     println!("{email} is an operator");
+    Ok(())
+}
+
+async fn check_files(config: Config) -> Result<()> {
+    let db = Db::open(&config.database_url).await.context("database")?;
+    let objects = Objects::local(config.storage_folder()).context("object store")?;
+    let wrong = work::library::check(&db, &objects).await?;
+    db.close().await;
+    for wrong in &wrong {
+        println!("{wrong}");
+    }
+    if !wrong.is_empty() {
+        bail!("{} things are not as they should be", wrong.len());
+    }
+    println!("libraries, counts and store agree");
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 
 use crate::{
     clock::Clock,
+    files::usage::Quota,
     sandbox::{Limits, Pool},
     seal::Key,
 };
@@ -57,6 +58,11 @@ const MOST_WEBHOOK_PATIENCE_SECONDS: u64 = 7_776_000;
 
 /// A hundred a second: replies that are streamed token by token.
 const AGENT_CALLS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6_000).expect("not zero");
+
+/// What S3 takes in one PUT (its user guide, "Amazon S3 multipart upload limits").
+const FILE_BYTES: u64 = 5 << 30;
+const COMPANY_FILE_BYTES: u64 = 50 << 30;
+const SESSION_FILE_BYTES: u64 = 5 << 30;
 
 /// What either may be: a second, for tests, to a day.
 const DAY_SECONDS: u64 = 86_400;
@@ -112,6 +118,21 @@ pub struct Flags {
     /// [default: 6000]
     #[arg(long, env = "AIYBIZ_AGENT_CALLS_PER_MINUTE", global = true)]
     pub agent_calls_per_minute: Option<NonZeroU32>,
+    /// Bytes of one file in a library [default: 5368709120]
+    #[arg(long, env = "AIYBIZ_FILE_BYTES", global = true)]
+    pub file_bytes: Option<u64>,
+    /// Bytes of all files of a company, those in its trash included
+    /// [default: 53687091200]
+    #[arg(long, env = "AIYBIZ_COMPANY_FILE_BYTES", global = true)]
+    pub company_file_bytes: Option<u64>,
+    /// Bytes of the files in one session's folders [default: 5368709120]
+    #[arg(long, env = "AIYBIZ_SESSION_FILE_BYTES", global = true)]
+    pub session_file_bytes: Option<u64>,
+    /// What links to files begin with, such as https://files.example.com: an origin of
+    /// its own, so that what users upload shares nothing with the API [default: the
+    /// address by which the caller knows this host]
+    #[arg(long, env = "AIYBIZ_FILES_URL", global = true)]
+    pub files_url: Option<String>,
     /// A TOML file with these settings and the sandbox's limits
     #[arg(long, env = "AIYBIZ_CONFIG", global = true)]
     pub config: Option<PathBuf>,
@@ -133,7 +154,7 @@ pub struct Flags {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct File {
+struct Toml {
     listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
     database_url: Option<String>,
@@ -148,6 +169,10 @@ struct File {
     stream_seconds: Option<u64>,
     webhook_patience_seconds: Option<u64>,
     agent_calls_per_minute: Option<NonZeroU32>,
+    file_bytes: Option<u64>,
+    company_file_bytes: Option<u64>,
+    session_file_bytes: Option<u64>,
+    files_url: Option<String>,
     secret_key: Option<String>,
     previous_secret_keys: Option<Vec<String>>,
     pool: Pool,
@@ -169,6 +194,10 @@ pub struct Config {
     pub guest_threads: usize,
     pub receipt_days: u64,
     pub receipts_per_agent: u64,
+    /// How much of each may be in a library.
+    #[serde(flatten)]
+    pub quota: Quota,
+    pub files_url: Option<String>,
     pub provisioning_seconds: u64,
     pub stale_seconds: u64,
     pub stream_seconds: u64,
@@ -185,7 +214,7 @@ pub struct Config {
 impl Config {
     pub fn load(flags: Flags) -> Result<Self> {
         let file = match &flags.config {
-            None => File::default(),
+            None => Toml::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("config file {}", path.display()))?;
@@ -239,6 +268,14 @@ impl Config {
         if !(1..=MOST_WEBHOOK_PATIENCE_SECONDS).contains(&webhook_patience_seconds) {
             bail!("webhookPatienceSeconds must be between 1 and {MOST_WEBHOOK_PATIENCE_SECONDS}");
         }
+        let bytes =
+            |flag: Option<u64>, file: Option<u64>, default| flag.or(file).unwrap_or(default);
+        let quota = Quota {
+            file: bytes(flags.file_bytes, file.file_bytes, FILE_BYTES),
+            company: bytes(flags.company_file_bytes, file.company_file_bytes, COMPANY_FILE_BYTES),
+            session: bytes(flags.session_file_bytes, file.session_file_bytes, SESSION_FILE_BYTES),
+        };
+        let files_url = flags.files_url.or(file.files_url);
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let secret_key = flags.secret_key.or(file.secret_key);
         let previous = flags.previous_secret_keys.or(file.previous_secret_keys).unwrap_or_default();
@@ -259,6 +296,8 @@ impl Config {
                 .agent_calls_per_minute
                 .or(file.agent_calls_per_minute)
                 .unwrap_or(AGENT_CALLS_PER_MINUTE),
+            quota,
+            files_url: files_url.map(|url| origin(&url)).transpose()?,
             pool: file.pool,
             limits: file.limits,
             secret_key: secret_key.map(|text| parse_key(&text)).transpose()?,
@@ -328,6 +367,16 @@ fn read_key(path: &Path) -> Result<Option<[u8; 32]>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| path.display().to_string()),
     }
+}
+
+/// A scheme and a host, and nothing behind them.
+fn origin(text: &str) -> Result<String> {
+    let url = url::Url::parse(text).with_context(|| format!("filesUrl: {text}"))?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !bare || !url.username().is_empty() {
+        bail!("filesUrl must be http:// or https:// and a host, with nothing behind it");
+    }
+    Ok(url.origin().ascii_serialization())
 }
 
 fn parse_key(text: &str) -> Result<[u8; 32]> {

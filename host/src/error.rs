@@ -29,6 +29,10 @@ pub enum Kind {
     Refused,
     /// Too often; may be tried again after this many seconds.
     TooMany(u32),
+    /// It was there, and never will be again.
+    Gone,
+    /// The file has no such part.
+    Range,
     /// What the platform itself needs is away; may be tried again after this many seconds.
     Unavailable(u32),
     /// A fault of the platform.

@@ -6,9 +6,15 @@
 //! under ids.
 
 pub mod agent;
+pub mod check;
+pub mod doomed;
+pub mod link;
 mod name;
+pub mod tree;
+pub mod uploads;
+pub mod usage;
 
-pub use name::{checked, key};
+pub use name::{checked, disposition, key, media_type};
 
 use crate::{
     clock::Clock,
@@ -37,6 +43,9 @@ pub struct Node {
     pub mime_type: Option<String>,
     pub file_size: Option<i64>,
     pub session_tag: Option<SessionId>,
+    /// Where the bytes are, when not at the storage path.
+    #[serde(skip)]
+    pub object_key: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -63,6 +72,8 @@ macro_rules! node_columns {
             $table,
             ".session_tag, ",
             $table,
+            ".object_key, ",
+            $table,
             ".created_at, ",
             $table,
             ".updated_at"
@@ -70,6 +81,13 @@ macro_rules! node_columns {
     };
 }
 pub(crate) use node_columns;
+
+impl Node {
+    /// Where the bytes are; none for a folder.
+    pub fn key(&self) -> Option<&str> {
+        self.object_key.as_deref().or(self.storage_path.as_deref())
+    }
+}
 
 /// A node to be made.
 pub struct NewNode<'a> {
@@ -122,7 +140,13 @@ pub async fn insert(tx: &mut Tx, clock: &Clock, new: NewNode<'_>) -> Result<Node
         .bind(now)
         .optional()
         .await?;
-    made.ok_or_else(|| Error::conflict("name_taken", "there is something of this name already"))
+    let made: Node = made.ok_or_else(taken)?;
+    usage::count(tx, new.company, size.unwrap_or(0), 1).await?;
+    Ok(made)
+}
+
+fn taken() -> Error {
+    Error::conflict("name_taken", "there is something of this name already")
 }
 
 /// The child of that name, whatever its case.
@@ -130,15 +154,21 @@ pub async fn child(tx: &mut Tx, parent: NodeId, name: &str) -> Result<Option<Nod
     let sql = concat!(
         "SELECT ",
         node_columns!("n"),
-        " FROM nodes n WHERE n.parent_id = $1 AND n.name_key = $2 AND n.state = 'ready'"
+        " FROM nodes n WHERE n.parent_id = $1 AND n.name_key = $2 AND n.state = 'ready'
+             AND n.trashed_at IS NULL"
     );
     Ok(tx.query(sql).bind(parent).bind(key(name)).optional().await?)
 }
 
-pub async fn delete(tx: &mut Tx, id: NodeId) -> Result<()> {
-    tx.query("DELETE FROM grants WHERE node_id = $1").bind(id).run().await?;
-    tx.query("DELETE FROM nodes WHERE id = $1").bind(id).run().await?;
-    Ok(())
+/// Deletes a file for good. What it has in the store is doomed.
+pub async fn delete(tx: &mut Tx, clock: &Clock, node: &Node) -> Result<()> {
+    usage::count(tx, node.company_id, -node.file_size.unwrap_or(0), -1).await?;
+    tx.query("DELETE FROM grants WHERE node_id = $1").bind(node.id).run().await?;
+    tx.query("DELETE FROM nodes WHERE id = $1").bind(node.id).run().await?;
+    match node.key() {
+        Some(key) => doomed::doom(tx, key, clock.now()).await,
+        None => Ok(()),
+    }
 }
 
 /// "Share from library": lets a session of the same company see the node and, if
@@ -148,6 +178,29 @@ pub async fn grant(tx: &mut Tx, clock: &Clock, session: SessionId, node: NodeId)
                ON CONFLICT (session_id, node_id) DO NOTHING";
     tx.query(sql).bind(session).bind(node).bind(clock.now()).run().await?;
     Ok(())
+}
+
+/// Takes that back; false when it was not so.
+pub async fn revoke(tx: &mut Tx, session: SessionId, node: NodeId) -> Result<bool> {
+    let sql = "DELETE FROM grants WHERE session_id = $1 AND node_id = $2";
+    Ok(tx.query(sql).bind(session).bind(node).run().await? == 1)
+}
+
+/// What was shared with a session by name, in the order of ids, after one.
+pub async fn granted(
+    tx: &mut Tx,
+    session: SessionId,
+    after: Option<NodeId>,
+    limit: i64,
+) -> Result<Vec<Node>> {
+    let sql = concat!(
+        "SELECT ",
+        node_columns!("n"),
+        " FROM grants g JOIN nodes n ON n.id = g.node_id
+         WHERE g.session_id = $1 AND n.trashed_at IS NULL AND ($2 IS NULL OR n.id > $2)
+         ORDER BY n.id LIMIT $3"
+    );
+    Ok(tx.query(sql).bind(session).bind(after).bind(limit).all().await?)
 }
 
 /// Makes the folder that a session's agent may write into.

@@ -2,10 +2,12 @@
 
 use crate::error::{Error, Result};
 use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path,
+    GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload,
+    local::LocalFileSystem, path::Path,
 };
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// S3 wants every part but the last to have at least this many bytes.
 const PART_BYTES: usize = 5 << 20;
@@ -37,6 +39,32 @@ impl Objects {
     /// `length` bytes from `offset`; fewer at the end of the object.
     pub async fn range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes> {
         Ok(self.store.get_range(&path(key)?, offset..offset.saturating_add(length)).await?)
+    }
+
+    /// The bytes of a part, as they are read. The part must not be empty unless the object is.
+    pub async fn stream(
+        &self,
+        key: &str,
+        part: Range<u64>,
+    ) -> Result<impl Stream<Item = object_store::Result<Bytes>> + Send + 'static> {
+        let range = (part.start < part.end).then_some(GetRange::Bounded(part));
+        let options = GetOptions { range, ..GetOptions::default() };
+        Ok(self.store.get_opts(&path(key)?, options).await?.into_stream())
+    }
+
+    /// How many bytes it has; none when it is not there.
+    pub async fn size(&self, key: &str) -> Result<Option<u64>> {
+        match self.store.head(&path(key)?).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All keys there are, in no order.
+    pub fn keys(&self) -> BoxStream<'static, object_store::Result<String>> {
+        let found = self.store.list(None);
+        found.map_ok(|found| found.location.to_string()).boxed()
     }
 
     /// Deletes the object; it is not an error when there is none.

@@ -6,6 +6,7 @@
 
 mod inboxes;
 pub mod lane;
+pub mod library;
 pub mod outgoing;
 pub mod overdue;
 mod replays;
@@ -134,6 +135,7 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     sockets::sweep(host, now).await?;
     overdue::end(host).await?;
     withdrawn::finish(host).await?;
+    library::tidy(host).await?;
     sweep_notifications(host).await?;
     sweep_receipts(host).await
 }

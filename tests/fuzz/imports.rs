@@ -308,7 +308,12 @@ impl Scope for Session {
         Ok(vec![b'x'; usize::try_from(length).unwrap_or(0)].into())
     }
     async fn create(&self, path: &str, media_type: Option<String>) -> Answer<Draft> {
-        Ok(Draft { path: path.to_owned(), media_type, upload: self.objects.upload("draft") })
+        Ok(Draft {
+            path: path.to_owned(),
+            media_type,
+            upload: self.objects.upload("draft"),
+            room: u64::MAX,
+        })
     }
     async fn publish(&self, draft: Draft) -> Answer<File> {
         Ok(self.file(&draft.path, true))

@@ -5,6 +5,7 @@ use super::{Person, Platform, people::Id};
 use aiybiz_host::{
     files::{self, NewFile, NewNode},
     id::{CompanyId, NodeId, SessionId},
+    work::library,
 };
 
 impl Platform {
@@ -56,8 +57,12 @@ impl Platform {
         made.id
     }
 
-    /// How many objects a company has in the store, unfinished ones included.
+    /// How many objects a company has in the store, unfinished ones included, once what is
+    /// due has gone. Library, counts and store agree.
     pub async fn objects_of(&self, of: &Person) -> usize {
+        library::tidy(&self.host).await.expect("it tidies up");
+        let wrong = library::check(&self.host.db, &self.host.objects).await.expect("it looks");
+        assert_eq!(wrong, [""; 0]);
         let folder = self.host.config.storage_folder().join(company(of).await.to_string());
         std::fs::read_dir(folder).map(Iterator::count).unwrap_or(0)
     }

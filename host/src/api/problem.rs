@@ -40,6 +40,8 @@ fn status(error: &Error) -> StatusCode {
         Kind::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Gone => StatusCode::GONE,
+        Kind::Range => StatusCode::RANGE_NOT_SATISFIABLE,
         Kind::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }

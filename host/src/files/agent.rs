@@ -5,10 +5,13 @@
 //! in the session's own folder has the path it was created with. Two things that
 //! would have the same path are told apart by the end of their ids.
 
-use super::{DEPTH, NewFile, NewNode, Node, name, node_columns};
+use super::{
+    DEPTH, NewFile, NewNode, Node, name, node_columns,
+    usage::{self, Quota},
+};
 use crate::{
     clock::Clock,
-    error::Result,
+    error::{Error, Kind, Result},
     id::{CompanyId, NodeId, SessionId},
     storage::Tx,
 };
@@ -45,11 +48,54 @@ pub async fn visible(tx: &mut Tx, session: SessionId) -> Result<Vec<Node>> {
          SELECT ",
         node_columns!("n"),
         " FROM nodes n
-         WHERE n.state = 'ready'
+         WHERE n.state = 'ready' AND n.trashed_at IS NULL
            AND (n.session_tag = $1 OR n.id IN (SELECT id FROM seen))
          ORDER BY n.id LIMIT $3"
     );
     Ok(tx.query(sql).bind(session).bind(DEPTH).bind(VISIBLE).all().await?)
+}
+
+/// The node, if the session may see it: going up from it there is one that was granted,
+/// or it has the session's tag.
+pub async fn seen(tx: &mut Tx, session: SessionId, id: NodeId) -> Result<Option<Node>> {
+    let sql = concat!(
+        "WITH RECURSIVE above (id, parent_id, depth) AS (
+             SELECT id, parent_id, CAST(0 AS BIGINT) FROM nodes WHERE id = $2
+             UNION
+             SELECT p.id, p.parent_id, above.depth + 1 FROM nodes p
+             JOIN above ON p.id = above.parent_id WHERE above.depth < $3
+         )
+         SELECT ",
+        node_columns!("n"),
+        " FROM nodes n JOIN sessions s ON s.id = $1 AND s.company_id = n.company_id
+         WHERE n.id = $2 AND n.state = 'ready' AND n.trashed_at IS NULL
+           AND (n.session_tag = $1 OR EXISTS (SELECT 1 FROM grants g
+                    WHERE g.session_id = $1 AND g.node_id IN (SELECT id FROM above)))"
+    );
+    Ok(tx.query(sql).bind(session).bind(id).bind(DEPTH).optional().await?)
+}
+
+/// The folder that a session's agent wants to write into: one with its tag. 404 for one
+/// that it cannot see, 403 for one that it can only read.
+pub(super) async fn folder_for(
+    tx: &mut Tx,
+    session: SessionId,
+    id: Option<NodeId>,
+) -> Result<Node> {
+    let Some(id) = id else {
+        let detail = "the session has no agent folder; the client makes one";
+        let found = own_folder(tx, session).await?;
+        return found.ok_or(Error::new(Kind::NotFound, "no_agent_folder", detail));
+    };
+    let folder = seen(tx, session, id).await?.ok_or(Error::not_found("folder"))?;
+    if folder.kind != "folder" {
+        return Err(Error::field("/parentId", "is a file, not a folder"));
+    }
+    if folder.session_tag != Some(session) {
+        let detail = "the folder is shared to be read; agents write into their session's own";
+        return Err(Error::forbidden("not_writable", detail));
+    }
+    Ok(folder)
 }
 
 /// The session's own folder: the first that was made for it.
@@ -58,7 +104,7 @@ pub async fn own_folder(tx: &mut Tx, session: SessionId) -> Result<Option<Node>>
         "SELECT ",
         node_columns!("n"),
         " FROM nodes n LEFT JOIN nodes p ON p.id = n.parent_id
-         WHERE n.session_tag = $1 AND n.type = 'folder' AND n.state = 'ready'
+         WHERE n.session_tag = $1 AND n.type = 'folder' AND n.trashed_at IS NULL
            AND (p.session_tag IS NULL OR p.session_tag <> $1)
          ORDER BY n.id LIMIT 1"
     );
@@ -120,12 +166,10 @@ pub fn parse_path(path: &str) -> Option<Vec<String>> {
 
 /// What publishing a file led to.
 pub enum Published {
-    Now {
-        file: Box<Node>,
-        /// Where the bytes of the file that it replaced are.
-        replaced: Option<String>,
-    },
+    Now(Box<Node>),
     NoFolder,
+    /// There is room for so many bytes.
+    NoRoom(u64),
     /// Something on the path is a folder where a file should be, or the reverse.
     InTheWay,
 }
@@ -135,8 +179,8 @@ pub enum Published {
 pub async fn publish(
     tx: &mut Tx,
     clock: &Clock,
-    session: SessionId,
-    company: CompanyId,
+    quota: Quota,
+    (session, company): (SessionId, CompanyId),
     names: &[String],
     id: NodeId,
     file: NewFile,
@@ -158,16 +202,18 @@ pub async fn publish(
             }
         };
     }
-    let mut replaced = None;
     if let Some(old) = super::child(tx, parent, name).await? {
         if old.kind != "file" {
             return Ok(Published::InTheWay);
         }
-        replaced = old.storage_path;
-        super::delete(tx, old.id).await?;
+        super::delete(tx, clock, &old).await?;
+    }
+    let room = usage::room(tx, quota, company, Some(session)).await?;
+    if file.size > room {
+        return Ok(Published::NoRoom(room));
     }
     let tag = Some(session);
     let new = NewNode { id, company, parent: Some(parent), name, tag, file: Some(file) };
     let file = Box::new(super::insert(tx, clock, new).await?);
-    Ok(Published::Now { file, replaced })
+    Ok(Published::Now(file))
 }

@@ -1,6 +1,7 @@
 //! Names of files and folders: free text, within reason.
 
 use crate::error::{Error, Result};
+use std::fmt::Write;
 use unicode_normalization::UnicodeNormalization;
 
 /// What every file system agrees on.
@@ -24,6 +25,40 @@ pub fn checked(pointer: &str, name: &str) -> Result<String> {
 /// How names are compared: `Report.PDF` and `report.pdf` are one name.
 pub fn key(name: &str) -> String {
     name.nfc().collect::<String>().to_lowercase().nfc().collect()
+}
+
+/// `type/subtype`, with parameters or without.
+pub fn media_type<'t>(pointer: &str, text: &'t str) -> Result<&'t str> {
+    let text = text.trim();
+    let (kind, _) = text.split_once(';').unwrap_or((text, ""));
+    let part = |part: &str| {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);
+        !part.is_empty() && part.bytes().all(token)
+    };
+    let parts = kind.trim().split_once('/');
+    let good = parts.is_some_and(|(kind, subtype)| part(kind) && part(subtype));
+    if !good || text.len() > BYTES || text.bytes().any(|b| !(b' '..=b'~').contains(&b)) {
+        return Err(Error::field(pointer, "must be a media type such as application/pdf"));
+    }
+    Ok(text)
+}
+
+/// Says to a browser: keep it under this name, do not show it (RFC 6266, 8187).
+pub fn disposition(name: &str) -> String {
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || " ._-()".contains(c) { c } else { '_' })
+        .collect();
+    let mut exact = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) {
+            exact.push(char::from(byte));
+        } else {
+            // A string takes whatever it is given.
+            let _ = write!(exact, "%{byte:02X}");
+        }
+    }
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}")
 }
 
 /// Characters that make `gpj.exe` look like `exe.jpg`.

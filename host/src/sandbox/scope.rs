@@ -48,6 +48,8 @@ pub struct Draft {
     pub path: String,
     pub media_type: Option<String>,
     pub upload: Upload,
+    /// How many bytes there is room for.
+    pub room: u64,
 }
 
 /// A secret's value, and where the host may send it.

@@ -5,11 +5,10 @@ use crate::catalog::settings;
 use crate::{
     bus::Signal,
     error::Error,
-    files::{self, NewFile, agent::Published},
+    files::{self, NewFile, agent::Published, doomed, usage},
     host::Host,
     id::{AgentId, ClaimId, CompanyId, EventId, NodeId, SessionId},
     net::Out,
-    objects::Objects,
     sandbox::{Answer, Denied, Draft, File, Message, Scope, Secret, Site, State},
     sessions::{
         lines, log,
@@ -155,18 +154,26 @@ impl Scope for Live {
 
     async fn create(&self, path: &str, media_type: Option<String>) -> Answer<Draft> {
         files::agent::parse_path(path).ok_or(Denied::InvalidPath)?;
-        let folder = async {
-            let mut tx = self.host.db.read().await?;
-            files::agent::own_folder(&mut tx, self.session).await
-        };
-        folder.await.map_err(unavailable)?.ok_or(Denied::NoFolder)?;
         let id: NodeId = self.host.clock.id();
-        let upload = self.host.objects.upload(&files::storage_path(self.company, id));
-        Ok(Draft { path: path.to_owned(), media_type, upload })
+        let key = files::storage_path(self.company, id);
+        let room = async {
+            let mut tx = self.host.db.write().await?;
+            if files::agent::own_folder(&mut tx, self.session).await?.is_none() {
+                return Ok(None);
+            }
+            let (quota, session) = (self.host.config.quota, Some(self.session));
+            let room = usage::room(&mut tx, quota, self.company, session).await?;
+            doomed::writing(&mut tx, &self.host.clock, &key).await?;
+            tx.commit().await?;
+            Ok(Some(room))
+        };
+        let room = room.await.map_err(unavailable)?.ok_or(Denied::NoFolder)?;
+        let upload = self.host.objects.upload(&key);
+        Ok(Draft { path: path.to_owned(), media_type, upload, room })
     }
 
     async fn publish(&self, draft: Draft) -> Answer<File> {
-        let Draft { path, media_type, upload } = draft;
+        let Draft { path, media_type, upload, room: _ } = draft;
         let names = files::agent::parse_path(&path).ok_or(Denied::InvalidPath)?;
         let (key, size) = (upload.key().to_owned(), upload.size());
         let id = key.rsplit('/').next().and_then(|id| id.parse::<NodeId>().ok());
@@ -175,33 +182,22 @@ impl Scope for Live {
         let file = NewFile { storage_path: key.clone(), mime_type: media_type, size };
         let published = async {
             let mut tx = self.host.db.write().await?;
-            let (clock, company) = (&self.host.clock, self.company);
+            let (clock, quota) = (&self.host.clock, self.host.config.quota);
+            let place = (self.session, self.company);
             let published =
-                files::agent::publish(&mut tx, clock, self.session, company, &names, id, file);
-            let published = published.await?;
-            tx.commit().await?;
+                files::agent::publish(&mut tx, clock, quota, place, &names, id, file).await?;
+            if let Published::Now(_) = published {
+                doomed::spare(&mut tx, &key).await?;
+                tx.commit().await?;
+            }
             Ok(published)
         };
-        // Whatever is no longer named by any node goes; a crash in between leaves
-        // bytes that nobody can see.
-        match published.await {
-            Ok(Published::Now { file, replaced }) => {
-                if let Some(old) = replaced {
-                    forget(&self.host.objects, &old).await;
-                }
-                Ok(self::file(path, *file, true))
-            }
-            Ok(refused) => {
-                forget(&self.host.objects, &key).await;
-                Err(match refused {
-                    Published::NoFolder => Denied::NoFolder,
-                    _ => Denied::InvalidPath,
-                })
-            }
-            Err(error) => {
-                forget(&self.host.objects, &key).await;
-                Err(unavailable(error))
-            }
+        // Unless it was published it is doomed, and goes in its time.
+        match published.await.map_err(unavailable)? {
+            Published::Now(file) => Ok(self::file(path, *file, true)),
+            Published::NoFolder => Err(Denied::NoFolder),
+            Published::NoRoom(room) => Err(Denied::QuotaExceeded(room)),
+            Published::InTheWay => Err(Denied::InvalidPath),
         }
     }
 
@@ -214,12 +210,12 @@ impl Scope for Live {
         let node: NodeId = file.id.parse().map_err(|_| Denied::NotFound)?;
         let removed = async {
             let mut tx = self.host.db.write().await?;
-            files::delete(&mut tx, node).await?;
+            if let Some(node) = files::agent::seen(&mut tx, self.session, node).await? {
+                files::delete(&mut tx, &self.host.clock, &node).await?;
+            }
             Ok(tx.commit().await?)
         };
-        removed.await.map_err(unavailable)?;
-        forget(&self.host.objects, &file.storage_path).await;
-        Ok(())
+        removed.await.map_err(unavailable)
     }
 
     async fn state(&self) -> Answer<State> {
@@ -273,10 +269,10 @@ fn file(path: String, node: files::Node, writable: bool) -> File {
         id: node.id.to_string(),
         path,
         size: node.file_size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-        media_type: node.mime_type,
+        media_type: node.mime_type.clone(),
         modified_at: node.updated_at,
         writable,
-        storage_path: node.storage_path.unwrap_or_default(),
+        storage_path: node.key().unwrap_or_default().to_owned(),
     }
 }
 
@@ -290,12 +286,6 @@ fn document(path: String, document: Document) -> File {
         modified_at: document.created_at,
         writable: false,
         storage_path: String::new(),
-    }
-}
-
-async fn forget(objects: &Objects, key: &str) {
-    if let Err(error) = objects.delete(key).await {
-        tracing::warn!(%error, key, "bytes that nothing names are left in the store");
     }
 }
 

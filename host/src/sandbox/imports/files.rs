@@ -137,6 +137,10 @@ impl files::HostWriter for Guest {
         if self.used.write_bytes + size > self.limits.file_write_bytes {
             return Ok(Err(FileError::QuotaExceeded(self.limits.file_write_bytes)));
         }
+        let draft = &self.table.get(&this)?.0;
+        if draft.upload.size() + size > draft.room {
+            return Ok(Err(FileError::QuotaExceeded(draft.room)));
+        }
         self.used.write_bytes += size;
         let limit = self.limits.host_call();
         let upload = &mut self.table.get_mut(&this)?.0.upload;

@@ -1,0 +1,261 @@
+//! Bytes in and out, through links that open by themselves.
+//!
+//! Nothing here is signed in: the link is all. But every use of one looks again whether
+//! its owner could still make it, so that what is taken back is taken back at once.
+
+use crate::{
+    api::input::Params,
+    error::{Error, Kind, Result},
+    files::{
+        self, Node, doomed,
+        link::{Link, Right},
+        uploads, usage,
+    },
+    host::Host,
+    id::NodeId,
+    sessions,
+    storage::Tx,
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, put},
+};
+use futures::StreamExt;
+use serde::Deserialize;
+use std::{ops::Range, time::Duration};
+
+/// How long a sender may send nothing.
+const IDLE: Duration = Duration::from_mins(1);
+
+pub(super) fn routes() -> Router<Host> {
+    Router::new().route("/f/u/{node}", put(receive)).route("/f/d/{node}", get(serve))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Token {
+    token: Option<String>,
+}
+
+/// The link, if it is one of ours, for this, and has not expired.
+fn opened(host: &Host, right: Right, id: &str, token: Token) -> Result<Link> {
+    let wrong = || Error::forbidden("bad_link", "the link is not one that the platform made");
+    let link = token.token.and_then(|token| Link::read(&host.key, &token)).ok_or_else(wrong)?;
+    if link.right != right || id.parse() != Ok(link.node) {
+        return Err(wrong());
+    }
+    if link.until <= host.clock.now() {
+        return Err(Error::forbidden("link_expired", "the link has expired; ask for another"));
+    }
+    Ok(link)
+}
+
+/// An agent's links are dead with its token.
+async fn alive(tx: &mut Tx, link: Link) -> Result<()> {
+    let Some(session) = link.session else { return Ok(()) };
+    let session = sessions::find(tx, session).await?;
+    if session.is_some_and(|session| !session.over()) {
+        return Ok(());
+    }
+    Err(Error::forbidden("session_ended", "the link was for a session that is over"))
+}
+
+/// The bytes of an upload, whatever their type is said to be.
+async fn receive(
+    State(host): State<Host>,
+    Path(id): Path<String>,
+    Params(token): Params<Token>,
+    request: Request,
+) -> Result<StatusCode> {
+    let link = opened(&host, Right::Put, &id, token)?;
+    let quota = host.config.quota;
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let (key, room) = {
+        let mut tx = host.db.write().await?;
+        alive(&mut tx, link).await?;
+        let upload = uploads::find(&mut tx, link.node).await?;
+        let upload = upload.filter(|upload| upload.expires_at > host.clock.now());
+        let upload = upload.ok_or_else(uploads::over)?;
+        let room = usage::room(&mut tx, quota, upload.company_id, upload.session_id).await?;
+        let room =
+            (room + upload.bytes.and_then(|had| had.try_into().ok()).unwrap_or(0)).min(quota.file);
+        if let Some(length) = length.filter(|length| *length > room) {
+            return Err(usage::exceeded(length, room));
+        }
+        let attempt: NodeId = host.clock.id();
+        let key = format!("{}/{}.{attempt}", upload.company_id, link.node);
+        doomed::writing(&mut tx, &host.clock, &key).await?;
+        tx.commit().await?;
+        (key, room)
+    };
+    let mut upload = host.objects.upload(&key);
+    let mut body = request.into_body().into_data_stream();
+    let kept = async {
+        loop {
+            let piece = match tokio::time::timeout(IDLE, body.next()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(piece))) => piece,
+                Ok(Some(Err(_))) => {
+                    return Err(Error::new(Kind::Invalid, "body_incomplete", "the body broke off"));
+                }
+                Err(_) => {
+                    let detail = format!("nothing came for {IDLE:?}");
+                    return Err(Error::new(Kind::Invalid, "body_stalled", detail));
+                }
+            };
+            let bytes = upload.size() + piece.len() as u64;
+            if bytes > room {
+                return Err(usage::exceeded(bytes, room));
+            }
+            upload.write(piece).await?;
+        }
+        let bytes = upload.size();
+        upload.finish().await?;
+        let mut tx = host.db.write().await?;
+        uploads::stored(&mut tx, &host.clock, quota, link.node, &key, bytes).await?;
+        Ok(tx.commit().await?)
+    };
+    let kept: Result<()> = kept.await;
+    if let Err(error) = kept {
+        // It is doomed already; there is no need to wait for its day.
+        let mut tx = host.db.write().await?;
+        doomed::hurry(&mut tx, &key, host.clock.now()).await?;
+        tx.commit().await?;
+        return Err(error);
+    }
+    Ok(StatusCode::OK)
+}
+
+/// The bytes of a file. Also answers HEAD, without them.
+async fn serve(
+    State(host): State<Host>,
+    Path(id): Path<String>,
+    Params(token): Params<Token>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let link = opened(&host, Right::Get, &id, token)?;
+    let node = {
+        let mut tx = host.db.read().await?;
+        alive(&mut tx, link).await?;
+        let found = match link.session {
+            Some(session) => files::agent::seen(&mut tx, session, link.node).await?,
+            None => files::tree::ready(&mut tx, link.node).await?,
+        };
+        found.filter(|node| node.kind == "file").ok_or(Error::not_found("file"))?
+    };
+    let size = node.file_size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+    // What a node has never changes: its name is a strong validator.
+    let etag = format!("\"{}\"", node.id);
+    let mut response = if matches(&headers, header::IF_NONE_MATCH, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        match range(&headers, size, &etag) {
+            Asked::Whole => whole(&host, &node, size).await?,
+            Asked::Part(part) => part_of(&host, &node, part, size).await?,
+            Asked::Nothing => {
+                let detail = format!("the file has {size} bytes");
+                let mut response =
+                    Error::new(Kind::Range, "range_not_satisfiable", detail).into_response();
+                let all = format!("bytes */{size}");
+                set(&mut response, header::CONTENT_RANGE, &all);
+                return Ok(response);
+            }
+        }
+    };
+    dress(&mut response, &node, &etag);
+    Ok(response)
+}
+
+async fn whole(host: &Host, node: &Node, size: u64) -> Result<Response> {
+    let bytes = host.objects.stream(node.key().unwrap_or_default(), 0..size).await?;
+    let mut response = Body::from_stream(bytes).into_response();
+    set(&mut response, header::CONTENT_LENGTH, &size.to_string());
+    Ok(response)
+}
+
+async fn part_of(host: &Host, node: &Node, part: Range<u64>, size: u64) -> Result<Response> {
+    let bytes = host.objects.stream(node.key().unwrap_or_default(), part.clone()).await?;
+    let mut response = (StatusCode::PARTIAL_CONTENT, Body::from_stream(bytes)).into_response();
+    let place = format!("bytes {}-{}/{size}", part.start, part.end - 1);
+    set(&mut response, header::CONTENT_RANGE, &place);
+    set(&mut response, header::CONTENT_LENGTH, &(part.end - part.start).to_string());
+    Ok(response)
+}
+
+/// A browser shows none of it as a page of ours, whatever it is.
+fn dress(response: &mut Response, node: &Node, etag: &str) {
+    let kind = node.mime_type.as_deref().unwrap_or("application/octet-stream");
+    for (name, value) in [
+        (header::CONTENT_TYPE, kind),
+        (header::ETAG, etag),
+        (header::ACCEPT_RANGES, "bytes"),
+        (header::CACHE_CONTROL, "private, no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-site"),
+        (header::CONTENT_DISPOSITION, &files::disposition(&node.name)),
+    ] {
+        set(response, name, value);
+    }
+}
+
+fn set(response: &mut Response, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// Does a list of validators name this one?
+fn matches(headers: &HeaderMap, name: header::HeaderName, etag: &str) -> bool {
+    let lists = headers.get_all(name).into_iter().filter_map(|list| list.to_str().ok());
+    let named = |one: &str| one == "*" || one.trim_start_matches("W/") == etag;
+    lists.flat_map(|list| list.split(',')).any(|one| named(one.trim()))
+}
+
+enum Asked {
+    Whole,
+    Part(Range<u64>),
+    /// There is no such part.
+    Nothing,
+}
+
+/// One range, as RFC 9110 §14 has it. Several at once, or what is none, get the whole.
+fn range(headers: &HeaderMap, size: u64, etag: &str) -> Asked {
+    if headers.contains_key(header::IF_RANGE) && !matches(headers, header::IF_RANGE, etag) {
+        return Asked::Whole;
+    }
+    let text = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let Some((first, last)) = text
+        .and_then(|text| text.trim().strip_prefix("bytes="))
+        .filter(|range| !range.contains(','))
+        .and_then(|range| range.trim().split_once('-'))
+    else {
+        return Asked::Whole;
+    };
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>());
+    let part = match (first, last) {
+        ("", "") => return Asked::Whole,
+        ("", last) => match number(last) {
+            Some(last) => size.saturating_sub(last.unwrap_or(u64::MAX))..size,
+            None => return Asked::Whole,
+        },
+        (first, last) => match (number(first), number(last)) {
+            (Some(first), _) if last.is_empty() => first.unwrap_or(u64::MAX)..size,
+            (Some(first), Some(last)) => {
+                let (first, last) = (first.unwrap_or(u64::MAX), last.unwrap_or(u64::MAX));
+                if last < first {
+                    return Asked::Whole;
+                }
+                first..size.min(last.saturating_add(1))
+            }
+            _ => return Asked::Whole,
+        },
+    };
+    if part.start < part.end { Asked::Part(part) } else { Asked::Nothing }
+}
