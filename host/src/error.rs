@@ -124,9 +124,10 @@ impl From<sqlx::Error> for Error {
 
 /// Is the database away, or overrun, rather than asked for something wrong?
 fn away(error: &sqlx::Error) -> bool {
-    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut};
+    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls};
     match error {
-        Io(_) | PoolTimedOut | PoolClosed => true,
+        // Protocol: it broke off in the middle of a word.
+        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed => true,
         // PostgreSQL: connections, resources, shut down by an operator, system errors
         // (appendix A of its manual); SQLite: 5 and 261, somebody else has the lock, and
         // 13, the disk is full.

@@ -59,7 +59,7 @@ both_engines! {
         stop.store(true, Ordering::Relaxed);
         for (talker, session, echo) in talkers {
             let taken = talker.await.expect("no panic");
-            assert!(taken.len() > KILLS, "only {} messages were taken: no load", taken.len());
+            assert!(taken.len() > KILLS / 4, "only {} messages were taken: no load", taken.len());
             check(&bea, &session, &taken, &echo).await;
         }
     }
