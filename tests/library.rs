@@ -2,6 +2,8 @@
 //! and browsers use it.
 
 mod access;
+mod bucket;
+mod crash;
 mod hostile;
 mod samples;
 mod serving;

@@ -163,7 +163,7 @@ async fn grant(config: Config, email: &str) -> Result<()> {
 
 async fn check_files(config: Config) -> Result<()> {
     let db = Db::open(&config.database_url).await.context("database")?;
-    let objects = Objects::local(config.storage_folder()).context("object store")?;
+    let objects = Objects::open(&config.storage()?).context("object store")?;
     let wrong = work::library::check(&db, &objects).await?;
     db.close().await;
     for wrong in &wrong {

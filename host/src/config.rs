@@ -7,6 +7,7 @@
 use crate::{
     clock::Clock,
     files::usage::Quota,
+    objects::Place,
     sandbox::{Limits, Pool},
     seal::Key,
 };
@@ -79,9 +80,20 @@ pub struct Flags {
     /// sqlite:PATH or postgres://… [default: SQLite in the data folder]
     #[arg(long, env = "AIYBIZ_DATABASE_URL", global = true)]
     pub database_url: Option<String>,
-    /// file:PATH, where shared files and uploads are kept [default: in the data folder]
+    /// Where files and uploads are kept: file:PATH or s3://BUCKET?endpoint=URL&region=NAME
+    /// [default: in the data folder]
     #[arg(long, env = "AIYBIZ_STORAGE_URL", global = true)]
     pub storage_url: Option<String>,
+    /// The key id for the bucket [default: what AWS tools use: environment, role]
+    #[arg(long, env = "AIYBIZ_STORAGE_KEY_ID", requires = "storage_secret", global = true)]
+    pub storage_key_id: Option<String>,
+    /// The secret that goes with it
+    #[arg(long, env = "AIYBIZ_STORAGE_SECRET", hide_env_values = true, global = true)]
+    pub storage_secret: Option<String>,
+    /// Pass files' bytes through this host although the store could sign links for them:
+    /// then what is taken back is taken back at once
+    #[arg(long, env = "AIYBIZ_PROXY_FILES", global = true)]
+    pub proxy_files: bool,
     /// A network that webhooks and components may reach although it is not public,
     /// also by plain http; may be repeated
     #[arg(long, env = "AIYBIZ_WEBHOOK_ALLOW", value_delimiter = ',', global = true)]
@@ -159,6 +171,9 @@ struct Toml {
     data_dir: Option<PathBuf>,
     database_url: Option<String>,
     storage_url: Option<String>,
+    storage_key_id: Option<String>,
+    storage_secret: Option<String>,
+    proxy_files: bool,
     webhook_allow: Option<Vec<IpNet>>,
     dns_server: Option<SocketAddr>,
     guest_threads: Option<usize>,
@@ -186,8 +201,10 @@ pub struct Config {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
     pub database_url: String,
-    /// `file:` and a folder.
     pub storage_url: String,
+    #[serde(skip)]
+    pub storage_keys: Option<(String, String)>,
+    pub proxy_files: bool,
     pub webhook_allow: Vec<IpNet>,
     pub dns_server: Option<SocketAddr>,
     /// On which events begin (`sandbox/threads.rs`).
@@ -231,9 +248,7 @@ impl Config {
         let storage_url = flags.storage_url.or(file.storage_url);
         let storage_url =
             storage_url.unwrap_or_else(|| format!("file:{}/objects", data_dir.display()));
-        if !storage_url.starts_with("file:") {
-            bail!("--storage-url must begin with file:");
-        }
+        Place::parse(&storage_url)?;
         if !(1..=MOST_INSTANCES).contains(&file.pool.instances) {
             bail!("pool: instances must be between 1 and {MOST_INSTANCES}");
         }
@@ -283,6 +298,11 @@ impl Config {
             listen: flags.listen.or(file.listen).unwrap_or(([127, 0, 0, 1], 3001).into()),
             database_url,
             storage_url,
+            storage_keys: flags
+                .storage_key_id
+                .or(file.storage_key_id)
+                .zip(flags.storage_secret.or(file.storage_secret)),
+            proxy_files: flags.proxy_files || file.proxy_files,
             webhook_allow: flags.webhook_allow.or(file.webhook_allow).unwrap_or_default(),
             dns_server: flags.dns_server.or(file.dns_server),
             guest_threads: threads.unwrap_or(processors).max(1),
@@ -309,9 +329,13 @@ impl Config {
         })
     }
 
-    /// The folder for objects.
-    pub fn storage_folder(&self) -> &Path {
-        Path::new(self.storage_url.strip_prefix("file:").unwrap_or(&self.storage_url))
+    /// Where objects are kept.
+    pub fn storage(&self) -> Result<Place> {
+        let mut place = Place::parse(&self.storage_url)?;
+        if let Place::Bucket(bucket) = &mut place {
+            bucket.keys.clone_from(&self.storage_keys);
+        }
+        Ok(place)
     }
 
     /// The platform's key, with those before it.

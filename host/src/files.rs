@@ -14,7 +14,7 @@ pub mod tree;
 pub mod uploads;
 pub mod usage;
 
-pub use name::{checked, disposition, key, media_type};
+pub use name::{BYTES as NAME_BYTES, checked, disposition, key, media_type};
 
 use crate::{
     clock::Clock,

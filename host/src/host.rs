@@ -86,7 +86,7 @@ impl Host {
         }
         let policy = Policy::new(config.limits.clone(), config.pool);
         policy.check(&mut db.read().await?).await?;
-        let objects = Objects::local(config.storage_folder()).context("object store")?;
+        let objects = Objects::open(&config.storage()?).context("object store")?;
         let sandbox = Sandbox::open(sandbox::Config {
             pool: config.pool,
             limits: config.limits.clone(),

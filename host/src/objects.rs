@@ -1,30 +1,70 @@
 //! Bytes of any size, in an object store. Names never come here: keys are ids.
+//!
+//! A folder of this machine, or a bucket of a server that speaks S3. The latter can sign
+//! links that open by themselves, so that bytes need not pass through this process.
+
+mod place;
+mod upload;
+
+pub use place::Place;
+pub use upload::Upload;
 
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload,
-    local::LocalFileSystem, path::Path,
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload,
+    path::Path,
+    signer::{Method, SignedUrlOptions, Signer},
 };
-use std::{ops::Range, sync::Arc};
-
-/// S3 wants every part but the last to have at least this many bytes.
-const PART_BYTES: usize = 5 << 20;
+use std::{ops::Range, sync::Arc, time::Duration};
 
 /// A handle on the store, cheap to clone.
 #[derive(Clone)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// None for a store that knows no links.
+    signer: Option<Arc<dyn Signer>>,
 }
 
 impl Objects {
-    /// Opens a folder on this machine, made if it is not there. A write is
-    /// acknowledged once it is on the disk.
-    pub fn local(folder: &std::path::Path) -> Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store) })
+    /// Opens the store. A write is acknowledged once it is durable.
+    pub fn open(place: &Place) -> Result<Self> {
+        place.open()
+    }
+
+    /// Whether it can sign links.
+    pub fn signs(&self) -> bool {
+        self.signer.is_some()
+    }
+
+    /// A link to which the object's bytes can be sent; none when the store knows none.
+    pub async fn put_link(&self, key: &str, life: Duration) -> Result<Option<String>> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let url = signer.signed_url(Method::PUT, &path(key)?, life).await?;
+        Ok(Some(url.to_string()))
+    }
+
+    /// A link from which they can be fetched, under this type and disposition.
+    pub async fn get_link(
+        &self,
+        key: &str,
+        life: Duration,
+        kind: &str,
+        disposition: &str,
+    ) -> Result<Option<String>> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let options = SignedUrlOptions::new().with_query([
+            ("response-content-disposition", disposition),
+            ("response-content-type", kind),
+        ]);
+        let url = signer.signed_url_opts(Method::GET, &path(key)?, life, &options).await?;
+        Ok(Some(url.to_string()))
+    }
+
+    /// Copies within the store. What was there is replaced.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        Ok(self.store.copy(&path(from)?, &path(to)?).await?)
     }
 
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
@@ -77,83 +117,7 @@ impl Objects {
 
     /// Begins an object that appears, whole, when the upload is finished.
     pub fn upload(&self, key: &str) -> Upload {
-        Upload {
-            objects: self.clone(),
-            key: key.to_owned(),
-            parts: None,
-            buffer: Vec::new(),
-            size: 0,
-        }
-    }
-}
-
-/// An object that is being written. Dropped before [`Upload::finish`], it leaves
-/// nothing behind.
-pub struct Upload {
-    objects: Objects,
-    key: String,
-    parts: Option<Box<dyn MultipartUpload>>,
-    buffer: Vec<u8>,
-    size: u64,
-}
-
-impl Upload {
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// Bytes written so far.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        self.size += bytes.len() as u64;
-        self.buffer.extend_from_slice(&bytes);
-        if self.buffer.len() >= PART_BYTES {
-            let part = std::mem::take(&mut self.buffer);
-            self.parts().await?.put_part(PutPayload::from(part)).await?;
-        }
-        Ok(())
-    }
-
-    pub async fn finish(mut self) -> Result<()> {
-        let rest = std::mem::take(&mut self.buffer);
-        let Some(mut parts) = self.parts.take() else {
-            let (objects, key) = (self.objects.clone(), self.key.clone());
-            return objects.put(&key, rest.into()).await;
-        };
-        let finished = async {
-            if !rest.is_empty() {
-                parts.put_part(PutPayload::from(rest)).await?;
-            }
-            parts.complete().await
-        };
-        let result = finished.await;
-        if result.is_err() {
-            self.parts = Some(parts);
-        }
-        result.map(drop).map_err(Error::from)
-    }
-
-    async fn parts(&mut self) -> Result<&mut Box<dyn MultipartUpload>> {
-        if self.parts.is_none() {
-            let begun = self.objects.store.put_multipart(&path(&self.key)?).await?;
-            self.parts = Some(begun);
-        }
-        Ok(self.parts.as_mut().expect("begun just above"))
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        let Some(mut parts) = self.parts.take() else { return };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            if let Err(error) = parts.abort().await {
-                tracing::warn!(%error, "an abandoned upload could not be removed");
-            }
-        });
+        Upload::new(self.clone(), key)
     }
 }
 

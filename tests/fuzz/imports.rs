@@ -10,7 +10,7 @@ use super::agents;
 use aiybiz_host::{
     id::{AgentId, EventId},
     net::Out,
-    objects::Objects,
+    objects::{self, Objects},
     sandbox::{
         self, Answer, Author, Component, Denied, Draft, Event, Facts, File, Job, Limits, Message,
         Outcome, Pool, Receipt, Sandbox, Scope, Secret, State,
@@ -85,7 +85,8 @@ impl Place {
                 .await
                 .expect("it is ready")
         });
-        let objects = Objects::local(&folder.path().join("objects")).expect("a folder");
+        let objects = Objects::open(&objects::Place::Folder(folder.path().join("objects")))
+            .expect("a folder");
         Self { runtime, sandbox, component, limits: Arc::new(limits), objects, _folder: folder }
     }
 

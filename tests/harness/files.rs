@@ -7,6 +7,7 @@ use aiybiz_host::{
     id::{CompanyId, NodeId, SessionId},
     work::library,
 };
+use futures::TryStreamExt;
 
 impl Platform {
     /// Puts a file into someone's library.
@@ -63,8 +64,9 @@ impl Platform {
         library::tidy(&self.host).await.expect("it tidies up");
         let wrong = library::check(&self.host.db, &self.host.objects).await.expect("it looks");
         assert_eq!(wrong, [""; 0]);
-        let folder = self.host.config.storage_folder().join(company(of).await.to_string());
-        std::fs::read_dir(folder).map(Iterator::count).unwrap_or(0)
+        let company = format!("{}/", company(of).await);
+        let keys: Vec<_> = self.host.objects.keys().try_collect().await.expect("it lists");
+        keys.iter().filter(|key| key.starts_with(&company)).count()
     }
 }
 

@@ -157,6 +157,25 @@ both_engines! {
         assert_eq!(names(&cleo, "").await, ["0", "tall"]);
     }
 
+    async fn two_of_one_name_are_not_completed_both(engine: Engine) {
+        let platform = platform(engine).await;
+        let cleo = platform.person("Cleo").await;
+        let mut links = Vec::new();
+        for name in ["same", "SAME", "Same", "sAme"] {
+            let link = begin(&cleo, None, name).await;
+            put(text(&link, "signedUrl"), "x").await.with(200);
+            links.push(link);
+        }
+        let done = join_all(links.iter().map(|link| complete(&cleo, link, 1))).await;
+        let mut statuses: Vec<_> = done.iter().map(|answer| answer.status).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409, 409, 409]);
+        assert_eq!(names(&cleo, "").await.len(), 1);
+        cleo.post("/files/upload-url", json!({ "name": "same" })).await.problem(409, "name_taken");
+        let long = "x".repeat(60_000);
+        assert_eq!(cleo.get(&format!("/files?q={long}")).await.status, 400);
+    }
+
     async fn one_company_has_no_more_uploads_open_than_it_may(engine: Engine) {
         let platform = platform(engine).await;
         let (cleo, carl) = (platform.person("Cleo").await, platform.person("Carl").await);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     files::{
-        self,
+        self, doomed,
         link::{self, Link, Right},
         tree::{self, Change, Where},
         uploads::{self, Said, Uploader},
@@ -76,6 +76,10 @@ async fn list(
         (Some(_), _) if query.parent_id.is_some() => {
             return Err(Error::field("q", "searches everywhere: it goes without parentId"));
         }
+        (Some(q), false) if q.len() > files::NAME_BYTES => {
+            let detail = format!("has {} bytes, at most {}", q.len(), files::NAME_BYTES);
+            return Err(Error::field("q", detail));
+        }
         (Some(q), false) => Where::Named(q),
         (None, true) => Where::Trash,
         (None, false) => {
@@ -132,28 +136,64 @@ async fn begin(
     let (company, who) = (caller.company_id, Uploader::Client);
     let node = uploads::begin(&mut tx, &host.clock, company, who, new.parent_id, &name).await?;
     tx.commit().await?;
-    Ok(Json(upload_link(&host, &headers, &node, None)))
+    Ok(Json(upload_link(&host, &headers, &node, None).await?))
 }
 
-/// Where to send the bytes, as SDKs know it.
-fn upload_link(
+/// Where to send the bytes, as SDKs know it: to the store itself, if it can be told who may.
+async fn upload_link(
     host: &Host,
     headers: &HeaderMap,
     node: &files::Node,
     session: Option<SessionId>,
-) -> Value {
+) -> Result<Value> {
     let until = host.clock.now() + link::LIFE;
     let link = Link { right: Right::Put, node: node.id, session, until };
     let token = link.token(&host.key);
-    let url = format!("{}/f/u/{}?token={token}", origin(host, headers), node.id);
-    json!({
+    let key = uploads::object_key(&host.clock, node.company_id, node.id);
+    let signed = if direct(host) { host.objects.put_link(&key, link::LIFE).await? } else { None };
+    let url = match signed {
+        Some(url) => {
+            let mut tx = host.db.write().await?;
+            uploads::send_direct(&mut tx, &host.clock, node.id, &key).await?;
+            tx.commit().await?;
+            url
+        }
+        None => format!("{}/f/u/{}?token={token}", origin(host, headers), node.id),
+    };
+    Ok(json!({
         "nodeId": node.id, "storagePath": node.storage_path, "signedUrl": url, "token": token,
         "expiresIn": link::LIFE.as_secs(),
-    })
+    }))
+}
+
+/// Whether bytes go to the store and come from it without passing through here.
+fn direct(host: &Host) -> bool {
+    host.objects.signs() && !host.config.proxy_files
+}
+
+/// Takes over what was sent to the store itself: copies it to where no link leads, and
+/// counts it. What has another size than it is said to have stays where it is.
+async fn take_over(host: &Host, node: NodeId, said: &Said<'_>) -> Result<()> {
+    let sent = uploads::sent_direct(&mut host.db.look().await?, node).await?;
+    let Some((company, from)) = sent else { return Ok(()) };
+    let Some(size) = host.objects.size(&from).await? else { return Ok(()) };
+    if size != said.size {
+        return Err(uploads::mismatch(said.size, size));
+    }
+    let key = uploads::object_key(&host.clock, company, node);
+    let mut tx = host.db.write().await?;
+    doomed::writing(&mut tx, &host.clock, &key).await?;
+    tx.commit().await?;
+    host.objects.copy(&from, &key).await?;
+    // It may have been sent anew in between.
+    let size = host.objects.size(&key).await?.unwrap_or(0);
+    let mut tx = host.db.write().await?;
+    uploads::stored(&mut tx, &host.clock, host.config.quota, node, &key, size).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Where to fetch the bytes.
-fn download_link(
+async fn download_link(
     host: &Host,
     headers: &HeaderMap,
     node: &files::Node,
@@ -163,10 +203,20 @@ fn download_link(
         let detail = "a folder has no content to download";
         return Err(Error::new(Kind::Invalid, "not_a_file", detail));
     }
-    let until = host.clock.now() + link::LIFE;
-    let link = Link { right: Right::Get, node: node.id, session, until };
-    let token = link.token(&host.key);
-    let url = format!("{}/f/d/{}?token={token}", origin(host, headers), node.id);
+    let signed = if direct(host) {
+        let (key, kind) = (node.key().unwrap_or_default(), node.mime_type.as_deref());
+        let disposition = files::disposition(&node.name);
+        let kind = kind.unwrap_or("application/octet-stream");
+        host.objects.get_link(key, link::LIFE, kind, &disposition).await?
+    } else {
+        None
+    };
+    let url = signed.unwrap_or_else(|| {
+        let until = host.clock.now() + link::LIFE;
+        let link = Link { right: Right::Get, node: node.id, session, until };
+        let token = link.token(&host.key);
+        format!("{}/f/d/{}?token={token}", origin(host, headers), node.id)
+    });
     Ok(json!({ "signedUrl": url, "expiresIn": link::LIFE.as_secs() }))
 }
 
@@ -203,6 +253,11 @@ async fn complete(
     Body(complete): Body<Complete>,
 ) -> Result<Json<Value>> {
     let (id, said) = (input::id(&id, "file")?, complete.said()?);
+    let mut tx = host.db.look().await?;
+    if uploads::waits(&mut tx, caller.company_id, None, id).await? {
+        drop(tx);
+        take_over(&host, id, &said).await?;
+    }
     let mut tx = host.db.write().await?;
     let (company, who) = (caller.company_id, Uploader::Client);
     let node = uploads::complete(&mut tx, &host.clock, company, who, id, &said).await?;
@@ -232,7 +287,8 @@ async fn download(
         return Err(uploads::unfinished());
     }
     let node = tree::find(&mut tx, caller.company_id, id).await?;
-    Ok(Json(download_link(&host, &headers, &node, None)?))
+    drop(tx);
+    Ok(Json(download_link(&host, &headers, &node, None).await?))
 }
 
 #[derive(Deserialize)]

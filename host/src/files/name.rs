@@ -5,7 +5,7 @@ use std::fmt::Write;
 use unicode_normalization::UnicodeNormalization;
 
 /// What every file system agrees on.
-const BYTES: usize = 255;
+pub const BYTES: usize = 255;
 
 /// The name in its stored form, if it may be one.
 pub fn checked(pointer: &str, name: &str) -> Result<String> {

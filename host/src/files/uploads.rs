@@ -47,6 +47,29 @@ pub struct Upload {
     pub expires_at: Timestamp,
 }
 
+/// Where the bytes of one try to send a file are kept: two never mix.
+pub fn object_key(clock: &Clock, company: CompanyId, node: NodeId) -> String {
+    let attempt: NodeId = clock.id();
+    format!("{company}/{node}.{attempt}")
+}
+
+/// Lets the bytes of an upload be sent to the store itself, under this key. It stays
+/// doomed: what counts is a copy of it, which nobody outside can change.
+pub async fn send_direct(tx: &mut Tx, clock: &Clock, node: NodeId, key: &str) -> Result<()> {
+    doomed::writing(tx, clock, key).await?;
+    let sql = "UPDATE file_uploads SET object_key = $2 WHERE node_id = $1";
+    tx.query(sql).bind(node).bind(key).run().await?;
+    Ok(())
+}
+
+/// Where the bytes of an upload were sent to, if that is the store itself and they were not
+/// taken over yet.
+pub async fn sent_direct(tx: &mut Tx, node: NodeId) -> Result<Option<(CompanyId, String)>> {
+    let sql = "SELECT company_id, object_key FROM file_uploads
+               WHERE node_id = $1 AND object_key IS NOT NULL AND bytes IS NULL";
+    Ok(tx.query(sql).bind(node).optional().await?)
+}
+
 /// Begins an upload of a file of this name. The node is nobody's to see until it is
 /// completed.
 pub async fn begin(
@@ -129,7 +152,11 @@ pub async fn stored(
         return Err(over());
     }
     match upload.object_key {
-        Some(old) => doomed::doom(tx, &old, now).await,
+        Some(old) => {
+            // Sent to the store itself: whoever has the link may write it again for as long.
+            let due = if upload.bytes.is_some() { now } else { upload.expires_at };
+            doomed::doom(tx, &old, due).await
+        }
         None => Ok(()),
     }
 }
@@ -173,6 +200,8 @@ pub async fn complete(
     id: NodeId,
     said: &Said<'_>,
 ) -> Result<Node> {
+    // Two of one name are completed one after the other.
+    usage::count(tx, company, 0, 0).await?;
     let sql = concat!(
         "SELECT ",
         node_columns!("n"),
@@ -200,10 +229,7 @@ pub async fn complete(
         return Err(Error::conflict("no_bytes", detail));
     };
     if bytes != size {
-        let detail = format!("/fileSize: says {size} bytes, and {bytes} were sent");
-        let mut error = Error::new(Kind::Refused, "size_mismatch", detail);
-        error.problems = Error::field("/fileSize", format!("{bytes} bytes were sent")).problems;
-        return Err(error);
+        return Err(mismatch(said.size, u64::try_from(bytes).unwrap_or(0)));
     }
     super::tree::free(tx, company, node.parent_id, &node.name).await?;
     tx.query("DELETE FROM file_uploads WHERE node_id = $1").bind(id).run().await?;
@@ -214,6 +240,14 @@ pub async fn complete(
     );
     let made = tx.query(sql).bind(id).bind(size).bind(said.mime_type).bind(key).bind(clock.now());
     Ok(made.one().await?)
+}
+
+/// It does not have the size that it is said to have.
+pub fn mismatch(said: u64, sent: u64) -> Error {
+    let detail = format!("/fileSize: says {said} bytes, and {sent} were sent");
+    let mut error = Error::new(Kind::Refused, "size_mismatch", detail);
+    error.problems = Error::field("/fileSize", format!("{sent} bytes were sent")).problems;
+    error
 }
 
 /// Gives up uploads that have expired; says how many.

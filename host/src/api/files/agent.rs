@@ -1,7 +1,7 @@
 //! The library as a session's agent calls it: four calls, as the published
 //! documentation has them.
 
-use super::{Complete, New, download_link, upload_link};
+use super::{Complete, New, download_link, take_over, upload_link};
 use crate::{
     api::{
         caller::Agent,
@@ -60,7 +60,8 @@ async fn download(
     }
     let node = files::agent::seen(&mut tx, session.id, id).await?;
     let node = node.ok_or(Error::not_found("file"))?;
-    Ok(Json(download_link(&host, &headers, &node, Some(session.id))?))
+    drop(tx);
+    Ok(Json(download_link(&host, &headers, &node, Some(session.id)).await?))
 }
 
 async fn begin(
@@ -75,7 +76,7 @@ async fn begin(
     let (company, who) = (session.company_id, Uploader::Agent(session.id));
     let node = uploads::begin(&mut tx, &host.clock, company, who, new.parent_id, &name).await?;
     tx.commit().await?;
-    Ok(Json(upload_link(&host, &headers, &node, Some(session.id))))
+    Ok(Json(upload_link(&host, &headers, &node, Some(session.id)).await?))
 }
 
 async fn complete(
@@ -86,6 +87,11 @@ async fn complete(
 ) -> Result<Json<Value>> {
     active(&session)?;
     let (id, said) = (input::id(&id, "file")?, complete.said()?);
+    let mut tx = host.db.look().await?;
+    if uploads::waits(&mut tx, session.company_id, Some(session.id), id).await? {
+        drop(tx);
+        take_over(&host, id, &said).await?;
+    }
     let mut tx = host.db.write().await?;
     let (company, who) = (session.company_id, Uploader::Agent(session.id));
     let node = uploads::complete(&mut tx, &host.clock, company, who, id, &said).await?;

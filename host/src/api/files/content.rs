@@ -12,7 +12,6 @@ use crate::{
         uploads, usage,
     },
     host::Host,
-    id::NodeId,
     sessions,
     storage::Tx,
 };
@@ -87,8 +86,7 @@ async fn receive(
         if let Some(length) = length.filter(|length| *length > room) {
             return Err(usage::exceeded(length, room));
         }
-        let attempt: NodeId = host.clock.id();
-        let key = format!("{}/{}.{attempt}", upload.company_id, link.node);
+        let key = uploads::object_key(&host.clock, upload.company_id, link.node);
         doomed::writing(&mut tx, &host.clock, &key).await?;
         tx.commit().await?;
         (key, room)

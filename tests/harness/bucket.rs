@@ -1,0 +1,55 @@
+//! An S3 server of the tests' own, on a free port, that checks signatures as strictly as
+//! the original.
+
+use super::{Engine, Platform};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
+use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+const KEY_ID: &str = "a-key-id";
+const SECRET: &str = "a-secret";
+
+/// Serves while the runtime of its test lives.
+pub struct Bucket {
+    pub url: String,
+    /// What is in it, as files.
+    pub folder: TempDir,
+}
+
+impl Bucket {
+    pub async fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("aiybiz-bucket-").tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("files")).expect("a bucket is a folder");
+        let mut builder = S3ServiceBuilder::new(FileSystem::new(folder.path()).expect("a store"));
+        builder.set_auth(SimpleAuth::from_single(KEY_ID, SECRET));
+        let service = builder.build();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    let connections = Builder::new(TokioExecutor::new());
+                    let _ = connections.serve_connection(TokioIo::new(socket), service).await;
+                });
+            }
+        });
+        Self { url: format!("s3://files?endpoint=http://{address}&region=us-east-1"), folder }
+    }
+
+    /// A platform that keeps its objects in it.
+    pub async fn platform(&self, engine: Engine, proxied: bool) -> Platform {
+        let url = self.url.clone();
+        Platform::configured(engine, |config| {
+            config.storage_url = url;
+            config.storage_keys = Some((KEY_ID.into(), SECRET.into()));
+            config.proxy_files = proxied;
+        })
+        .await
+    }
+}
