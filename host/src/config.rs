@@ -140,7 +140,7 @@ pub struct Flags {
     /// Bytes of the files in one session's folders [default: 5368709120]
     #[arg(long, env = "AIYBIZ_SESSION_FILE_BYTES", global = true)]
     pub session_file_bytes: Option<u64>,
-    /// What links to files begin with, such as https://files.example.com: an origin of
+    /// What links to files begin with, such as `https://files.example.com`: an origin of
     /// its own, so that what users upload shares nothing with the API [default: the
     /// address by which the caller knows this host]
     #[arg(long, env = "AIYBIZ_FILES_URL", global = true)]
