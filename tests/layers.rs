@@ -62,7 +62,7 @@ const BELOW: [(&str, &[&str]); 19] = [
     // A component's requests go out the way that webhooks go.
     ("sandbox", &["objects", "net", "error", "id", "timestamp", "seal"]),
     ("reseal", &["storage", "seal", "clock", "error"]),
-    ("storage", &["clock", "timestamp"]),
+    ("storage", &["error", "clock", "timestamp"]),
     ("pace", &["id"]),
     ("bus", &["storage", "id"]),
     ("objects", &["error"]),

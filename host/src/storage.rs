@@ -21,6 +21,7 @@
 //! SQLite has one writer at a time. Its waiting writers share one fsync (`group.rs`);
 //! nobody outside this folder notices.
 
+mod away;
 mod checkpoint;
 mod group;
 mod query;

@@ -11,15 +11,17 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     files::{
-        self, doomed,
+        self,
         link::{self, Link, Right},
         tree::{self, Change, Where},
         uploads::{self, Said, Uploader},
         usage,
     },
     host::Host,
-    id::{NodeId, SessionId},
-    sessions,
+    id::{CompanyId, NodeId, SessionId},
+    sessions::{self, Session},
+    storage::Tx,
+    work::library,
 };
 use axum::{
     Json, Router,
@@ -171,27 +173,6 @@ fn direct(host: &Host) -> bool {
     host.objects.signs() && !host.config.proxy_files
 }
 
-/// Takes over what was sent to the store itself: copies it to where no link leads, and
-/// counts it. What has another size than it is said to have stays where it is.
-async fn take_over(host: &Host, node: NodeId, said: &Said<'_>) -> Result<()> {
-    let sent = uploads::sent_direct(&mut host.db.look().await?, node).await?;
-    let Some((company, from)) = sent else { return Ok(()) };
-    let Some(size) = host.objects.size(&from).await? else { return Ok(()) };
-    if size != said.size {
-        return Err(uploads::mismatch(said.size, size));
-    }
-    let key = uploads::object_key(&host.clock, company, node);
-    let mut tx = host.db.write().await?;
-    doomed::writing(&mut tx, &host.clock, &key).await?;
-    tx.commit().await?;
-    host.objects.copy(&from, &key).await?;
-    // It may have been sent anew in between.
-    let size = host.objects.size(&key).await?.unwrap_or(0);
-    let mut tx = host.db.write().await?;
-    uploads::stored(&mut tx, &host.clock, host.config.quota, node, &key, size).await?;
-    Ok(tx.commit().await?)
-}
-
 /// Where to fetch the bytes.
 async fn download_link(
     host: &Host,
@@ -252,14 +233,20 @@ async fn complete(
     Path(id): Path<String>,
     Body(complete): Body<Complete>,
 ) -> Result<Json<Value>> {
-    let (id, said) = (input::id(&id, "file")?, complete.said()?);
-    let mut tx = host.db.look().await?;
-    if uploads::waits(&mut tx, caller.company_id, None, id).await? {
-        drop(tx);
-        take_over(&host, id, &said).await?;
-    }
+    finish(&host, caller.company_id, Uploader::Client, &id, &complete).await
+}
+
+/// Completes an upload, whoever began it.
+async fn finish(
+    host: &Host,
+    company: CompanyId,
+    who: Uploader,
+    id: &str,
+    complete: &Complete,
+) -> Result<Json<Value>> {
+    let (id, said) = (input::id(id, "file")?, complete.said()?);
+    library::take_over(host, company, who, id, said.size).await?;
     let mut tx = host.db.write().await?;
-    let (company, who) = (caller.company_id, Uploader::Client);
     let node = uploads::complete(&mut tx, &host.clock, company, who, id, &said).await?;
     tx.commit().await?;
     Ok(Json(json!(node)))
@@ -366,10 +353,7 @@ async fn share(
 ) -> Result<(StatusCode, Json<Value>)> {
     let mut tx = host.db.write().await?;
     let id = input::id(&id, "session")?;
-    let session = sessions::owned_by(&mut tx, id, caller.company_id).await?;
-    if session.over() {
-        return Err(Error::conflict("session_ended", "the session is over"));
-    }
+    let session = running(&mut tx, id, caller.company_id).await?;
     let node = tree::find(&mut tx, caller.company_id, share.node_id).await?;
     files::grant(&mut tx, &host.clock, session.id, node.id).await?;
     tx.commit().await?;
@@ -406,6 +390,15 @@ async fn take_back(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// A session of the company that is not over: nothing is shared with one that is.
+async fn running(tx: &mut Tx, id: SessionId, company: CompanyId) -> Result<Session> {
+    let session = sessions::owned_by(tx, id, company).await?;
+    if session.over() {
+        return Err(Error::conflict("session_ended", "the session is over"));
+    }
+    Ok(session)
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AgentFolder {
@@ -421,10 +414,7 @@ async fn agent_folder(
     let name = new.name.map(|name| files::checked("/name", &name)).transpose()?;
     let mut tx = host.db.write().await?;
     let id = input::id(&id, "session")?;
-    let session = sessions::owned_by(&mut tx, id, caller.company_id).await?;
-    if session.over() {
-        return Err(Error::conflict("session_ended", "the session is over"));
-    }
+    let session = running(&mut tx, id, caller.company_id).await?;
     // Told apart by the end of the session's id, as there may be many with one agent.
     let name = name.unwrap_or_else(|| files::agent::apart(&session.agent_name, session.id));
     let name = files::checked("/name", &name.replace('/', "-"))?;

@@ -3,7 +3,11 @@
 //! What is deleted goes to the trash with all below it, can be brought back together, and
 //! is gone for good after a while. It still counts, and nobody is shown it but its owner.
 
-use super::{DEPTH, NewNode, Node, doomed, name, node_columns, usage};
+use super::{
+    DEPTH, NewNode, Node, doomed, name, node_columns,
+    uploads::{self, Upload},
+    usage,
+};
 use crate::{
     clock::Clock,
     error::{Error, Kind, Result},
@@ -27,6 +31,32 @@ pub enum Where<'a> {
     Trash,
 }
 
+/// What is there and meets a condition, of company `$1`, after `$2`, at most `$3`.
+macro_rules! listed {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            node_columns!("n"),
+            " FROM nodes n WHERE n.company_id = $1 AND n.state = 'ready'
+                  AND n.trashed_at IS NULL AND ($2 IS NULL OR n.id > $2) AND ",
+            $condition,
+            " ORDER BY n.id LIMIT $3"
+        )
+    };
+}
+
+/// Node `$1` and all below it, down to `$2` levels.
+macro_rules! below {
+    () => {
+        "WITH RECURSIVE below (id, depth) AS (
+             SELECT id, CAST(0 AS BIGINT) FROM nodes WHERE id = $1
+             UNION
+             SELECT n.id, below.depth + 1 FROM nodes n JOIN below ON n.parent_id = below.id
+             WHERE below.depth < $2
+         ) "
+    };
+}
+
 /// Files and folders in the order of their ids, after one.
 pub async fn list(
     tx: &mut Tx,
@@ -35,52 +65,22 @@ pub async fn list(
     after: Option<NodeId>,
     limit: i64,
 ) -> Result<Vec<Node>> {
+    let sql = match place {
+        Where::In(Some(_)) => listed!("n.parent_id = $4"),
+        Where::In(None) => listed!("n.parent_id IS NULL"),
+        Where::Named(_) => listed!("n.name_key LIKE $4 ESCAPE '!'"),
+        Where::Trash => concat!(
+            "SELECT ",
+            node_columns!("n"),
+            " FROM nodes n WHERE n.company_id = $1 AND n.trash_root = n.id
+                  AND ($2 IS NULL OR n.id > $2) ORDER BY n.id LIMIT $3"
+        ),
+    };
+    let found = tx.query(sql).bind(company).bind(after).bind(limit);
     let found = match place {
-        Where::In(Some(parent)) => tx
-            .query(concat!(
-                "SELECT ",
-                node_columns!("n"),
-                " FROM nodes n WHERE n.company_id = $1 AND n.state = 'ready'
-                      AND n.trashed_at IS NULL AND n.parent_id = $4
-                      AND ($2 IS NULL OR n.id > $2) ORDER BY n.id LIMIT $3"
-            ))
-            .bind(company)
-            .bind(after)
-            .bind(limit)
-            .bind(parent),
-        Where::In(None) => tx
-            .query(concat!(
-                "SELECT ",
-                node_columns!("n"),
-                " FROM nodes n WHERE n.company_id = $1 AND n.state = 'ready'
-                      AND n.trashed_at IS NULL AND n.parent_id IS NULL
-                      AND ($2 IS NULL OR n.id > $2) ORDER BY n.id LIMIT $3"
-            ))
-            .bind(company)
-            .bind(after)
-            .bind(limit),
-        Where::Named(part) => tx
-            .query(concat!(
-                "SELECT ",
-                node_columns!("n"),
-                " FROM nodes n WHERE n.company_id = $1 AND n.state = 'ready'
-                      AND n.trashed_at IS NULL AND n.name_key LIKE $4 ESCAPE '!'
-                      AND ($2 IS NULL OR n.id > $2) ORDER BY n.id LIMIT $3"
-            ))
-            .bind(company)
-            .bind(after)
-            .bind(limit)
-            .bind(containing(part)),
-        Where::Trash => tx
-            .query(concat!(
-                "SELECT ",
-                node_columns!("n"),
-                " FROM nodes n WHERE n.company_id = $1 AND n.trash_root = n.id
-                      AND ($2 IS NULL OR n.id > $2) ORDER BY n.id LIMIT $3"
-            ))
-            .bind(company)
-            .bind(after)
-            .bind(limit),
+        Where::In(Some(parent)) => found.bind(parent),
+        Where::Named(part) => found.bind(containing(part)),
+        Where::In(None) | Where::Trash => found,
     };
     Ok(found.all().await?)
 }
@@ -169,7 +169,7 @@ pub async fn change(
     change: Change,
 ) -> Result<Node> {
     // Moves of a company come one after the other: two together could make a ring.
-    usage::count(tx, company, 0, 0).await?;
+    usage::alone(tx, company).await?;
     let node = find(tx, company, id).await?;
     let name = change.name.unwrap_or_else(|| node.name.clone());
     let parent = change.parent.unwrap_or(node.parent_id);
@@ -193,13 +193,10 @@ pub async fn change(
     }
     if tag != node.session_tag {
         // All below comes into that session's folder, or out of one.
-        let sql = "WITH RECURSIVE below (id, depth) AS (
-                       SELECT id, CAST(0 AS BIGINT) FROM nodes WHERE id = $1
-                       UNION
-                       SELECT n.id, below.depth + 1 FROM nodes n
-                       JOIN below ON n.parent_id = below.id WHERE below.depth < $2
-                   )
-                   UPDATE nodes SET session_tag = $3 WHERE id IN (SELECT id FROM below)";
+        let sql = concat!(
+            below!(),
+            "UPDATE nodes SET session_tag = $3 WHERE id IN (SELECT id FROM below)"
+        );
         tx.query(sql).bind(id).bind(DEPTH).bind(tag).run().await?;
     }
     let sql = concat!(
@@ -211,28 +208,26 @@ pub async fn change(
     Ok(changed.bind(clock.now()).one().await?)
 }
 
-/// Puts it into the trash, with all below it. Uploads into it are given up.
+/// Puts it into the trash, with all below it. Uploads into it can no longer be completed,
+/// and expire.
 pub async fn trash(tx: &mut Tx, clock: &Clock, company: CompanyId, id: NodeId) -> Result<()> {
-    usage::count(tx, company, 0, 0).await?;
+    usage::alone(tx, company).await?;
     find(tx, company, id).await?;
-    let sql = "WITH RECURSIVE below (id, depth) AS (
-                   SELECT id, CAST(0 AS BIGINT) FROM nodes WHERE id = $1
-                   UNION
-                   SELECT n.id, below.depth + 1 FROM nodes n JOIN below ON n.parent_id = below.id
-                   WHERE below.depth < $2
-               )
-               UPDATE nodes SET trashed_at = $3, trash_root = $1
-               WHERE id IN (SELECT id FROM below) AND trashed_at IS NULL";
+    let sql = concat!(
+        below!(),
+        "UPDATE nodes SET trashed_at = $3, trash_root = $1
+         WHERE id IN (SELECT id FROM below) AND trashed_at IS NULL"
+    );
     tx.query(sql).bind(id).bind(DEPTH).bind(clock.now()).run().await?;
     Ok(())
 }
 
 /// Brings it back from the trash to where it was, or to the root when that is gone.
 pub async fn restore(tx: &mut Tx, clock: &Clock, company: CompanyId, id: NodeId) -> Result<Node> {
-    usage::count(tx, company, 0, 0).await?;
+    usage::alone(tx, company).await?;
     let node = trashed(tx, company, id).await?;
     let there = match node.parent_id {
-        Some(parent) => find(tx, company, parent).await.is_ok(),
+        Some(parent) => ready(tx, parent).await?.is_some(),
         None => true,
     };
     let parent = node.parent_id.filter(|_| there);
@@ -258,7 +253,7 @@ async fn trashed(tx: &mut Tx, company: CompanyId, id: NodeId) -> Result<Node> {
 
 /// Deletes for good what is in the trash: this, with all that was deleted with it.
 pub async fn purge(tx: &mut Tx, now: Timestamp, company: CompanyId, id: NodeId) -> Result<()> {
-    usage::count(tx, company, 0, 0).await?;
+    usage::alone(tx, company).await?;
     trashed(tx, company, id).await?;
     empty(tx, now, company, id).await
 }
@@ -275,12 +270,13 @@ pub async fn old_trash(
 }
 
 async fn empty(tx: &mut Tx, now: Timestamp, company: CompanyId, root: NodeId) -> Result<()> {
-    let sql = "SELECT node_id, company_id, session_id, object_key, bytes, expires_at
-               FROM file_uploads
-               WHERE node_id IN (SELECT id FROM nodes WHERE trash_root = $1)";
-    let waiting: Vec<super::uploads::Upload> = tx.query(sql).bind(root).all().await?;
+    let sql = concat!(
+        uploads::upload!(),
+        " WHERE node_id IN (SELECT id FROM nodes WHERE trash_root = $1)"
+    );
+    let waiting: Vec<Upload> = tx.query(sql).bind(root).all().await?;
     for upload in &waiting {
-        super::uploads::give_up(tx, now, upload).await?;
+        uploads::give_up(tx, now, upload).await?;
     }
     let sql = concat!("SELECT ", node_columns!("n"), " FROM nodes n WHERE n.trash_root = $1");
     let nodes: Vec<Node> = tx.query(sql).bind(root).all().await?;
@@ -318,7 +314,7 @@ pub(super) async fn free(
 /// 413 when the company has as many nodes as a library may have. Nobody else adds one
 /// until the transaction ends.
 pub(super) async fn room_for_one_more(tx: &mut Tx, company: CompanyId) -> Result<()> {
-    if usage::count(tx, company, 0, 0).await?.nodes >= usage::NODES {
+    if usage::alone(tx, company).await?.nodes >= usage::NODES {
         let detail = format!("a library has at most {} files and folders", usage::NODES);
         return Err(Error::new(Kind::TooLarge, "too_many_nodes", detail));
     }
@@ -350,13 +346,7 @@ async fn above(tx: &mut Tx, folder: NodeId) -> Result<Vec<NodeId>> {
 
 /// How many levels lie below a node.
 async fn height(tx: &mut Tx, id: NodeId) -> Result<i64> {
-    let sql = "WITH RECURSIVE below (id, depth) AS (
-                   SELECT id, CAST(0 AS BIGINT) FROM nodes WHERE id = $1
-                   UNION
-                   SELECT n.id, below.depth + 1 FROM nodes n JOIN below ON n.parent_id = below.id
-                   WHERE below.depth <= $2
-               )
-               SELECT CAST(MAX(depth) AS BIGINT) FROM below";
+    let sql = concat!(below!(), "SELECT CAST(MAX(depth) AS BIGINT) FROM below");
     let (height,): (i64,) = tx.query(sql).bind(id).bind(DEPTH).one().await?;
     Ok(height)
 }

@@ -47,6 +47,13 @@ pub struct Upload {
     pub expires_at: Timestamp,
 }
 
+macro_rules! upload {
+    () => {
+        "SELECT node_id, company_id, session_id, object_key, bytes, expires_at FROM file_uploads"
+    };
+}
+pub(super) use upload;
+
 /// Where the bytes of one try to send a file are kept: two never mix.
 pub fn object_key(clock: &Clock, company: CompanyId, node: NodeId) -> String {
     let attempt: NodeId = clock.id();
@@ -62,12 +69,21 @@ pub async fn send_direct(tx: &mut Tx, clock: &Clock, node: NodeId, key: &str) ->
     Ok(())
 }
 
-/// Where the bytes of an upload were sent to, if that is the store itself and they were not
-/// taken over yet.
-pub async fn sent_direct(tx: &mut Tx, node: NodeId) -> Result<Option<(CompanyId, String)>> {
-    let sql = "SELECT company_id, object_key FROM file_uploads
-               WHERE node_id = $1 AND object_key IS NOT NULL AND bytes IS NULL";
-    Ok(tx.query(sql).bind(node).optional().await?)
+/// Where the bytes of this uploader's upload were sent to, if that is the store itself and
+/// they were not taken over yet.
+pub async fn sent_direct(
+    tx: &mut Tx,
+    company: CompanyId,
+    uploader: Uploader,
+    node: NodeId,
+) -> Result<Option<String>> {
+    let sql = concat!(
+        upload!(),
+        " WHERE node_id = $1 AND company_id = $2 AND object_key IS NOT NULL AND bytes IS NULL"
+    );
+    let found: Option<Upload> = tx.query(sql).bind(node).bind(company).optional().await?;
+    let found = found.filter(|upload| upload.session_id == uploader.session());
+    Ok(found.and_then(|upload| upload.object_key))
 }
 
 /// Begins an upload of a file of this name. The node is nobody's to see until it is
@@ -118,8 +134,7 @@ pub async fn begin(
 /// The upload, if there is one that is not completed. Nobody else changes it until the
 /// transaction ends.
 pub async fn find(tx: &mut Tx, node: NodeId) -> Result<Option<Upload>> {
-    let sql = "SELECT node_id, company_id, session_id, object_key, bytes, expires_at
-               FROM file_uploads WHERE node_id = $1";
+    let sql = concat!(upload!(), " WHERE node_id = $1");
     Ok(tx.query_locked(sql).bind(node).optional().await?)
 }
 
@@ -201,7 +216,7 @@ pub async fn complete(
     said: &Said<'_>,
 ) -> Result<Node> {
     // Two of one name are completed one after the other.
-    usage::count(tx, company, 0, 0).await?;
+    usage::alone(tx, company).await?;
     let sql = concat!(
         "SELECT ",
         node_columns!("n"),
@@ -252,8 +267,7 @@ pub fn mismatch(said: u64, sent: u64) -> Error {
 
 /// Gives up uploads that have expired; says how many.
 pub async fn expire(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<usize> {
-    let sql = "SELECT node_id, company_id, session_id, object_key, bytes, expires_at
-               FROM file_uploads WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2";
+    let sql = concat!(upload!(), " WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2");
     let expired: Vec<Upload> = tx.query_skip_locked(sql).bind(now).bind(limit).all().await?;
     for upload in &expired {
         give_up(tx, now, upload).await?;

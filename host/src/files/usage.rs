@@ -35,6 +35,11 @@ pub async fn of(tx: &mut Tx, company: CompanyId) -> Result<Usage> {
     Ok(tx.query(sql).bind(company).optional().await?.unwrap_or_default())
 }
 
+/// From here on nobody else changes the company's library, until the transaction ends.
+pub async fn alone(tx: &mut Tx, company: CompanyId) -> Result<Usage> {
+    count(tx, company, 0, 0).await
+}
+
 /// Counts what comes and goes. Everybody who changes a company's library passes here
 /// one after the other, until his transaction ends.
 pub async fn count(tx: &mut Tx, company: CompanyId, bytes: i64, nodes: i64) -> Result<Usage> {

@@ -1,5 +1,5 @@
-//! Tidies up libraries: uploads that were never completed, trash that is old, and objects
-//! that nothing names.
+//! Libraries and the store: takes over what was sent to the store itself, and tidies up
+//! uploads that were never completed, trash that is old, and objects that nothing names.
 
 mod check;
 
@@ -7,8 +7,12 @@ pub use check::check;
 
 use crate::{
     error::Result,
-    files::{doomed, tree, uploads},
+    files::{
+        doomed, tree,
+        uploads::{self, Uploader},
+    },
     host::Host,
+    id::{CompanyId, NodeId},
 };
 use std::time::Duration;
 
@@ -18,10 +22,40 @@ const ROUND: i64 = 100;
 /// How long an object that could not be deleted waits for the next try.
 const GRACE: Duration = Duration::from_mins(5);
 
+/// Puts away what nobody else will.
 pub async fn tidy(host: &Host) -> Result<()> {
     expire(host).await?;
     empty_trash(host).await?;
     delete_doomed(host).await
+}
+
+/// Takes over what an uploader has sent to the store itself: copies it to where no link
+/// leads, and counts it. What has another size than it is said to have stays where it is.
+pub async fn take_over(
+    host: &Host,
+    company: CompanyId,
+    uploader: Uploader,
+    node: NodeId,
+    said: u64,
+) -> Result<()> {
+    let mut tx = host.db.look().await?;
+    let from = uploads::sent_direct(&mut tx, company, uploader, node).await?;
+    drop(tx);
+    let Some(from) = from else { return Ok(()) };
+    let Some(size) = host.objects.size(&from).await? else { return Ok(()) };
+    if size != said {
+        return Err(uploads::mismatch(said, size));
+    }
+    let key = uploads::object_key(&host.clock, company, node);
+    let mut tx = host.db.write().await?;
+    doomed::writing(&mut tx, &host.clock, &key).await?;
+    tx.commit().await?;
+    host.objects.copy(&from, &key).await?;
+    // It may have been sent anew in between.
+    let size = host.objects.size(&key).await?.unwrap_or(0);
+    let mut tx = host.db.write().await?;
+    uploads::stored(&mut tx, &host.clock, host.config.quota, node, &key, size).await?;
+    Ok(tx.commit().await?)
 }
 
 async fn expire(host: &Host) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The library as a session's agent calls it: four calls, as the published
 //! documentation has them.
 
-use super::{Complete, New, download_link, take_over, upload_link};
+use super::{Complete, New, download_link, finish, upload_link};
 use crate::{
     api::{
         caller::Agent,
@@ -86,15 +86,6 @@ async fn complete(
     Body(complete): Body<Complete>,
 ) -> Result<Json<Value>> {
     active(&session)?;
-    let (id, said) = (input::id(&id, "file")?, complete.said()?);
-    let mut tx = host.db.look().await?;
-    if uploads::waits(&mut tx, session.company_id, Some(session.id), id).await? {
-        drop(tx);
-        take_over(&host, id, &said).await?;
-    }
-    let mut tx = host.db.write().await?;
-    let (company, who) = (session.company_id, Uploader::Agent(session.id));
-    let node = uploads::complete(&mut tx, &host.clock, company, who, id, &said).await?;
-    tx.commit().await?;
-    Ok(Json(json!(node)))
+    let who = Uploader::Agent(session.id);
+    finish(&host, session.company_id, who, &id, &complete).await
 }

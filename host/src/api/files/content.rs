@@ -12,6 +12,7 @@ use crate::{
         uploads, usage,
     },
     host::Host,
+    id::NodeId,
     sessions,
     storage::Tx,
 };
@@ -71,62 +72,67 @@ async fn receive(
     request: Request,
 ) -> Result<StatusCode> {
     let link = opened(&host, Right::Put, &id, token)?;
-    let quota = host.config.quota;
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let (key, room) = {
-        let mut tx = host.db.write().await?;
-        alive(&mut tx, link).await?;
-        let upload = uploads::find(&mut tx, link.node).await?;
-        let upload = upload.filter(|upload| upload.expires_at > host.clock.now());
-        let upload = upload.ok_or_else(uploads::over)?;
-        let room = usage::room(&mut tx, quota, upload.company_id, upload.session_id).await?;
-        let room =
-            (room + upload.bytes.and_then(|had| had.try_into().ok()).unwrap_or(0)).min(quota.file);
-        if let Some(length) = length.filter(|length| *length > room) {
-            return Err(usage::exceeded(length, room));
-        }
-        let key = uploads::object_key(&host.clock, upload.company_id, link.node);
-        doomed::writing(&mut tx, &host.clock, &key).await?;
-        tx.commit().await?;
-        (key, room)
-    };
-    let mut upload = host.objects.upload(&key);
-    let mut body = request.into_body().into_data_stream();
-    let kept = async {
-        loop {
-            let piece = match tokio::time::timeout(IDLE, body.next()).await {
-                Ok(None) => break,
-                Ok(Some(Ok(piece))) => piece,
-                Ok(Some(Err(_))) => {
-                    return Err(Error::new(Kind::Invalid, "body_incomplete", "the body broke off"));
-                }
-                Err(_) => {
-                    let detail = format!("nothing came for {IDLE:?}");
-                    return Err(Error::new(Kind::Invalid, "body_stalled", detail));
-                }
-            };
-            let bytes = upload.size() + piece.len() as u64;
-            if bytes > room {
-                return Err(usage::exceeded(bytes, room));
-            }
-            upload.write(piece).await?;
-        }
-        let bytes = upload.size();
-        upload.finish().await?;
-        let mut tx = host.db.write().await?;
-        uploads::stored(&mut tx, &host.clock, quota, link.node, &key, bytes).await?;
-        Ok(tx.commit().await?)
-    };
-    let kept: Result<()> = kept.await;
-    if let Err(error) = kept {
+    let (key, room) = admitted(&host, link, length).await?;
+    let kept = keep(&host, link.node, &key, room, request.into_body()).await;
+    if kept.is_err() {
         // It is doomed already; there is no need to wait for its day.
         let mut tx = host.db.write().await?;
         doomed::hurry(&mut tx, &key, host.clock.now()).await?;
         tx.commit().await?;
-        return Err(error);
     }
-    Ok(StatusCode::OK)
+    kept.map(|()| StatusCode::OK)
+}
+
+/// Where the bytes are to be kept, and how many there is room for.
+async fn admitted(host: &Host, link: Link, length: Option<u64>) -> Result<(String, u64)> {
+    let quota = host.config.quota;
+    let mut tx = host.db.write().await?;
+    alive(&mut tx, link).await?;
+    let upload = uploads::find(&mut tx, link.node).await?;
+    let upload = upload.filter(|upload| upload.expires_at > host.clock.now());
+    let upload = upload.ok_or_else(uploads::over)?;
+    let room = usage::room(&mut tx, quota, upload.company_id, upload.session_id).await?;
+    // What came before makes room for what comes.
+    let had = upload.bytes.and_then(|had| u64::try_from(had).ok()).unwrap_or(0);
+    let room = (room + had).min(quota.file);
+    if let Some(length) = length.filter(|length| *length > room) {
+        return Err(usage::exceeded(length, room));
+    }
+    let key = uploads::object_key(&host.clock, upload.company_id, link.node);
+    doomed::writing(&mut tx, &host.clock, &key).await?;
+    tx.commit().await?;
+    Ok((key, room))
+}
+
+/// Writes a body into the store as it comes, and makes it the upload's.
+async fn keep(host: &Host, node: NodeId, key: &str, room: u64, body: Body) -> Result<()> {
+    let mut upload = host.objects.upload(key);
+    let mut body = body.into_data_stream();
+    loop {
+        let piece = match tokio::time::timeout(IDLE, body.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(_))) => {
+                return Err(Error::new(Kind::Invalid, "body_incomplete", "the body broke off"));
+            }
+            Err(_) => {
+                let detail = format!("nothing came for {IDLE:?}");
+                return Err(Error::new(Kind::Invalid, "body_stalled", detail));
+            }
+        };
+        let bytes = upload.size() + piece.len() as u64;
+        if bytes > room {
+            return Err(usage::exceeded(bytes, room));
+        }
+        upload.write(piece).await?;
+    }
+    let bytes = upload.size();
+    upload.finish().await?;
+    let mut tx = host.db.write().await?;
+    uploads::stored(&mut tx, &host.clock, host.config.quota, node, key, bytes).await?;
+    Ok(tx.commit().await?)
 }
 
 /// The bytes of a file. Also answers HEAD, without them.
