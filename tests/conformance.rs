@@ -5,6 +5,7 @@
 //! `tests/run` installs them. The scripts do and tell, what is right is said here.
 
 mod cuts;
+mod large;
 mod signatures;
 
 use std::{

@@ -1,8 +1,8 @@
 //! Under load and under attack for long: turns are taken, a platform that is stuck
 //! takes the blame, and nothing is left behind.
 
-use crate::harness::{Engine, Place, Platform, guests, people::Person, process::Process};
-use std::{path::PathBuf, time::Duration};
+use crate::harness::{Engine, Place, Platform, guests, memory, people::Person, process::Process};
+use std::time::Duration;
 
 const SPIN: &str = "(loop $l (br $l))";
 
@@ -115,16 +115,11 @@ struct Holdings {
 
 impl Holdings {
     fn of(process: &Process) -> Self {
-        let folder = PathBuf::from(format!("/proc/{}", process.id()));
-        let status = std::fs::read_to_string(folder.join("status")).expect("it lives");
-        let number = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
-            line.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number")
-        };
+        let process = process.id();
         Self {
-            memory: number("VmRSS:") << 10,
-            files: std::fs::read_dir(folder.join("fd")).expect("it lives").count(),
-            threads: number("Threads:"),
+            memory: memory::resident(process),
+            files: memory::files(process),
+            threads: memory::number(process, "Threads:"),
         }
     }
 }

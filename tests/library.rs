@@ -5,6 +5,7 @@ mod access;
 mod bucket;
 mod crash;
 mod hostile;
+mod resumable;
 mod samples;
 mod serving;
 

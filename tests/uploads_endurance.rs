@@ -5,7 +5,9 @@
 
 use crate::{
     bombs,
-    harness::{Engine, Person, Place, Value, guests, json, people::Answer, process::Process},
+    harness::{
+        Engine, Person, Place, Value, guests, json, memory, people::Answer, process::Process,
+    },
 };
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use std::{
@@ -109,10 +111,6 @@ struct Holdings {
 
 impl Holdings {
     fn of(process: &Process, data: &Path) -> Self {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()));
-        let status = status.expect("it lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
-        let memory = line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok());
         let (mut disk, mut files) = (0, 0);
         let mut open = vec![data.join("components"), data.join("objects")];
         while let Some(folder) = open.pop() {
@@ -125,7 +123,7 @@ impl Holdings {
                 }
             }
         }
-        Self { memory: memory.expect("a number") << 10, disk, files }
+        Self { memory: memory::resident(process.id()), disk, files }
     }
 }
 

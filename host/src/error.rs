@@ -33,6 +33,12 @@ pub enum Kind {
     Gone,
     /// The file has no such part.
     Range,
+    /// Somebody else is at it; it may be tried again.
+    Locked,
+    /// The caller supposes what is not so.
+    Precondition,
+    /// What came is not what was sent: 460, as tus has it.
+    Damaged,
     /// What the platform itself needs is away; may be tried again after this many seconds.
     Unavailable(u32),
     /// A fault of the platform.

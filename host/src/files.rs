@@ -10,6 +10,7 @@ pub mod check;
 pub mod doomed;
 pub mod link;
 mod name;
+pub mod resumable;
 pub mod tree;
 pub mod uploads;
 pub mod usage;

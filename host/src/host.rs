@@ -7,9 +7,10 @@ use crate::{
     clock::Clock,
     config::Config,
     delivery::{queue::Queues, socket::Sockets, window::Windows},
+    files::doomed,
     id::SessionId,
     net::{self, Guard, Out, Post},
-    objects::Objects,
+    objects::{Begun, Objects},
     pace::Pace,
     policy::Policy,
     sandbox::{self, Sandbox},
@@ -87,6 +88,7 @@ impl Host {
         let policy = Policy::new(config.limits.clone(), config.pool);
         policy.check(&mut db.read().await?).await?;
         let objects = Objects::open(&config.storage()?).context("object store")?;
+        let objects = objects.noting(noted(&db, &clock));
         let sandbox = Sandbox::open(sandbox::Config {
             pool: config.pool,
             limits: config.limits.clone(),
@@ -155,6 +157,19 @@ impl Host {
         let tag = tag.and_then(|text| BASE64_URL_SAFE_NO_PAD.decode(text).ok());
         tag.is_some_and(|tag| self.key.made(&tag, AGENT_TOKEN, &[session.0.as_bytes()]))
     }
+}
+
+/// Writes down what is begun in parts, so that it can be given up after a crash.
+fn noted(db: &Db, clock: &Clock) -> Begun {
+    let (db, clock) = (db.clone(), clock.clone());
+    Arc::new(move |key, multipart| {
+        let (db, clock) = (db.clone(), clock.clone());
+        Box::pin(async move {
+            let mut tx = db.write().await?;
+            doomed::begun(&mut tx, &clock, &key, &multipart).await?;
+            Ok(tx.commit().await?)
+        })
+    })
 }
 
 /// Takes the data folder for this process alone, and reads (the first time: makes)

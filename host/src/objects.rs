@@ -3,17 +3,21 @@
 //! A folder of this machine, or a bucket of a server that speaks S3. The latter can sign
 //! links that open by themselves, so that bytes need not pass through this process.
 
+mod file;
+mod parts;
 mod place;
 mod upload;
 
 pub use place::Place;
-pub use upload::Upload;
+pub use upload::{SoFar, Upload};
 
 use crate::error::{Error, Result};
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use object_store::{
     GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload,
+    local::LocalFileSystem,
+    multipart::{MultipartStore, PartId},
     path::Path,
     signer::{Method, SignedUrlOptions, Signer},
 };
@@ -23,9 +27,20 @@ use std::{ops::Range, sync::Arc, time::Duration};
 #[derive(Clone)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
-    /// None for a store that knows no links.
-    signer: Option<Arc<dyn Signer>>,
+    own: Own,
+    begun: Option<Begun>,
 }
+
+/// What the two kinds of places have for themselves.
+#[derive(Clone)]
+enum Own {
+    Folder(Arc<LocalFileSystem>),
+    Bucket { parts: Arc<dyn MultipartStore>, signer: Arc<dyn Signer> },
+}
+
+/// Writes down that an object of this key was begun in parts, under this number: a bucket
+/// keeps what nobody finishes or gives up.
+pub type Begun = Arc<dyn Fn(String, String) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 impl Objects {
     /// Opens the store. A write is acknowledged once it is durable.
@@ -33,14 +48,27 @@ impl Objects {
         place.open()
     }
 
+    /// Has it told of everything that is begun in parts.
+    pub fn noting(mut self, begun: Begun) -> Self {
+        self.begun = Some(begun);
+        self
+    }
+
     /// Whether it can sign links.
     pub fn signs(&self) -> bool {
-        self.signer.is_some()
+        self.signer().is_some()
+    }
+
+    fn signer(&self) -> Option<&dyn Signer> {
+        match &self.own {
+            Own::Folder(_) => None,
+            Own::Bucket { signer, .. } => Some(&**signer),
+        }
     }
 
     /// A link to which the object's bytes can be sent; none when the store knows none.
     pub async fn put_link(&self, key: &str, life: Duration) -> Result<Option<String>> {
-        let Some(signer) = &self.signer else { return Ok(None) };
+        let Some(signer) = self.signer() else { return Ok(None) };
         let url = signer.signed_url(Method::PUT, &path(key)?, life).await?;
         Ok(Some(url.to_string()))
     }
@@ -53,7 +81,7 @@ impl Objects {
         kind: &str,
         disposition: &str,
     ) -> Result<Option<String>> {
-        let Some(signer) = &self.signer else { return Ok(None) };
+        let Some(signer) = self.signer() else { return Ok(None) };
         let options = SignedUrlOptions::new().with_query([
             ("response-content-disposition", disposition),
             ("response-content-type", kind),
@@ -115,10 +143,52 @@ impl Objects {
         }
     }
 
-    /// Begins an object that appears, whole, when the upload is finished.
-    pub fn upload(&self, key: &str) -> Upload {
-        Upload::new(self.clone(), key)
+    /// Begins an object that is there, whole, when the upload is finished.
+    pub fn upload(&self, key: &str) -> Result<Upload> {
+        Upload::new(self, key, None)
     }
+
+    /// Goes on with one that was begun before.
+    pub fn resume(&self, key: &str, so_far: SoFar) -> Result<Upload> {
+        Upload::new(self, key, Some(so_far))
+    }
+
+    /// Puts together what was sealed, which has so many bytes; again, if it was before.
+    pub async fn assemble(
+        &self,
+        key: &str,
+        multipart: Option<&str>,
+        names: Vec<String>,
+        bytes: u64,
+    ) -> Result<()> {
+        if let (Own::Bucket { parts, .. }, Some(multipart)) = (&self.own, multipart)
+            && self.size(key).await?.is_none()
+        {
+            let names = names.into_iter().map(|content_id| PartId { content_id }).collect();
+            parts.complete_multipart(&path(key)?, &multipart.to_owned(), names).await?;
+        }
+        let found = self.size(key).await?;
+        if found != Some(bytes) {
+            let wrong = anyhow::anyhow!("{key} should have {bytes} bytes: {found:?}");
+            return Err(Error::internal(wrong));
+        }
+        Ok(())
+    }
+
+    /// Gives up what was begun in parts; it is not an error when that is over.
+    pub async fn abort(&self, key: &str, multipart: &str) -> Result<()> {
+        let Own::Bucket { parts, .. } = &self.own else { return Ok(()) };
+        match parts.abort_multipart(&path(key)?, &multipart.to_owned()).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// How many bytes each part of an object has, so that it does not have too many.
+pub fn part_bytes(length: u64) -> usize {
+    let most = usize::try_from(length.div_ceil(parts::PARTS)).unwrap_or(usize::MAX);
+    most.max(parts::PART_BYTES)
 }
 
 fn path(key: &str) -> Result<Path> {

@@ -312,7 +312,7 @@ impl Scope for Session {
         Ok(Draft {
             path: path.to_owned(),
             media_type,
-            upload: self.objects.upload("draft"),
+            upload: self.objects.upload(&rand::random::<u64>().to_string()).expect("a key"),
             room: u64::MAX,
         })
     }

@@ -11,8 +11,8 @@ use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-const KEY_ID: &str = "a-key-id";
-const SECRET: &str = "a-secret";
+pub const KEY_ID: &str = "a-key-id";
+pub const SECRET: &str = "a-secret";
 
 /// Serves while the runtime of its test lives.
 pub struct Bucket {
@@ -40,6 +40,13 @@ impl Bucket {
             }
         });
         Self { url: format!("s3://files?endpoint=http://{address}&region=us-east-1"), folder }
+    }
+
+    /// Objects that were begun in parts, and neither put together nor given up.
+    pub fn unfinished(&self) -> usize {
+        let files = std::fs::read_dir(self.folder.path()).expect("a folder");
+        let names = files.map(|file| file.expect("a file").file_name());
+        names.filter(|name| name.to_string_lossy().contains("upload")).count()
     }
 
     /// A platform that keeps its objects in it.

@@ -5,9 +5,11 @@ use super::{Person, Platform, people::Id};
 use aiybiz_host::{
     files::{self, NewFile, NewNode},
     id::{CompanyId, NodeId, SessionId},
+    objects::Place,
     work::library,
 };
 use futures::TryStreamExt;
+use std::path::PathBuf;
 
 impl Platform {
     /// Puts a file into someone's library.
@@ -67,6 +69,15 @@ impl Platform {
         let company = format!("{}/", company(of).await);
         let keys: Vec<_> = self.host.objects.keys().try_collect().await.expect("it lists");
         keys.iter().filter(|key| key.starts_with(&company)).count()
+    }
+
+    /// The files in which a company's objects are kept.
+    pub async fn objects_under(&self, of: &Person) -> Vec<PathBuf> {
+        let Place::Folder(folder) = self.host.config.storage().expect("a place") else {
+            panic!("no folder")
+        };
+        let found = std::fs::read_dir(folder.join(company(of).await.to_string()));
+        found.expect("a folder").map(|file| file.expect("a file").path()).collect()
     }
 }
 

@@ -10,6 +10,7 @@ pub mod bucket;
 pub mod events;
 pub mod files;
 pub mod guests;
+pub mod memory;
 pub mod node;
 pub mod people;
 pub mod postgres;
@@ -19,6 +20,7 @@ pub mod relay;
 pub mod sdk;
 pub mod socket;
 pub mod stream;
+pub mod tus;
 pub mod voice;
 pub mod webhook;
 

@@ -186,8 +186,14 @@ impl Answer {
 
     #[track_caller]
     pub fn with(self, status: u16) -> Value {
+        self.having(status).body
+    }
+
+    /// Checks its status, and is itself.
+    #[track_caller]
+    pub fn having(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
-        self.body
+        self
     }
 
     /// Checks that it is a problem of this status and code, in the form that every

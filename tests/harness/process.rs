@@ -37,8 +37,14 @@ impl Process {
 
     /// Starts it again where it was.
     pub fn serve_at(place: &Place, url: &str) -> Self {
+        Self::serve_again(place, url, Vec::new())
+    }
+
+    /// Likewise, with more in its environment.
+    pub fn serve_again(place: &Place, url: &str, environment: Vec<(&str, String)>) -> Self {
         let address = url.strip_prefix("http://").expect("an URL of ours");
-        Self::start(command(place).env("AIYBIZ_LISTEN", address).arg("serve"))
+        let mut command = command(place);
+        Self::start(command.env("AIYBIZ_LISTEN", address).envs(environment).arg("serve"))
     }
 
     fn start(command: &mut Command) -> Self {

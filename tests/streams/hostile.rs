@@ -4,12 +4,12 @@ use super::talk;
 use crate::{
     both_engines,
     harness::{
-        Engine, Person, Place, Platform, json,
+        Engine, Person, Place, Platform, json, memory,
         process::Process,
         webhook::{Reply, WebhookAgent},
     },
 };
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -95,7 +95,7 @@ both_engines! {
         assert_eq!(say("first".into()).await.status(), 201);
         assert_eq!(reader.reply().await, "first");
 
-        let (memory, files) = (memory(process.id()), files(process.id()));
+        let (memory, files) = (memory::resident(process.id()), memory::files(process.id()));
         let mut deaf = Vec::with_capacity(DEAF);
         let request = head(&cleo, &session, "0");
         for _ in 0..DEAF {
@@ -109,7 +109,7 @@ both_engines! {
             assert!(reader.reply().await.starts_with(&format!("{n} ")), "{n} was missed");
         }
         reader.without_gap();
-        let most = peak(process.id());
+        let most = memory::peak(process.id());
         assert!(most < memory + MEMORY, "{memory} → {most}");
         let_go(&process, files).await;
         // So are those who come later and ask for all of it.
@@ -122,7 +122,7 @@ both_engines! {
         assert_eq!(say("meanwhile".into()).await.status(), 201);
         assert_eq!(reader.reply().await, "meanwhile");
         let_go(&process, files).await;
-        let most = peak(process.id());
+        let most = memory::peak(process.id());
         assert!(most < memory + 2 * MEMORY, "{memory} → {most}");
         assert_eq!(say("last".into()).await.status(), 201);
         assert_eq!(reader.reply().await, "last");
@@ -132,7 +132,7 @@ both_engines! {
 /// Waits until their connections are closed and nothing is left of them.
 async fn let_go(process: &Process, before: usize) {
     let until = std::time::Instant::now() + Duration::from_mins(2);
-    while files(process.id()) > before + 20 {
+    while memory::files(process.id()) > before + 20 {
         assert!(std::time::Instant::now() < until, "they are still there");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -171,29 +171,4 @@ async fn answer(client: &Person, request: &str) -> Option<u16> {
     let found = read.expect("an answer or an end").ok()?;
     writing.abort();
     std::str::from_utf8(&line[..found]).ok()?.rsplit(' ').next()?.parse().ok()
-}
-
-/// Bytes that a process has in use.
-fn memory(process: u32) -> u64 {
-    status(process, "VmRSS:")
-}
-
-/// Bytes that it has ever had in use.
-fn peak(process: u32) -> u64 {
-    status(process, "VmHWM:")
-}
-
-fn status(process: u32, name: &str) -> u64 {
-    let status = std::fs::read_to_string(folder(process).join("status")).expect("it lives");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
-    line.split_whitespace().next().and_then(|kb| kb.parse::<u64>().ok()).expect("a number") << 10
-}
-
-/// Files and connections that it has open.
-fn files(process: u32) -> usize {
-    std::fs::read_dir(folder(process).join("fd")).expect("it lives").count()
-}
-
-fn folder(process: u32) -> PathBuf {
-    PathBuf::from(format!("/proc/{process}"))
 }

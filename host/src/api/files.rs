@@ -2,6 +2,7 @@
 
 mod agent;
 mod content;
+mod tus;
 
 use super::{
     caller::Caller,
@@ -47,6 +48,7 @@ pub(super) fn routes() -> Router<Host> {
         .route("/sessions/{session}/agent-folder", post(agent_folder))
         .merge(agent::routes())
         .merge(content::routes())
+        .merge(tus::routes())
 }
 
 #[derive(Deserialize)]

@@ -17,6 +17,9 @@ use serde_json::json;
 use std::{panic::AssertUnwindSafe, sync::Arc};
 use uuid::Uuid;
 
+/// 460 is tus' own.
+const UNREGISTERED: &str = "Checksum Mismatch";
+
 const REQUEST_ID: &str = "x-request-id";
 
 impl IntoResponse for Error {
@@ -42,6 +45,9 @@ fn status(error: &Error) -> StatusCode {
         Kind::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         Kind::Gone => StatusCode::GONE,
         Kind::Range => StatusCode::RANGE_NOT_SATISFIABLE,
+        Kind::Locked => StatusCode::LOCKED,
+        Kind::Precondition => StatusCode::PRECONDITION_FAILED,
+        Kind::Damaged => StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
         Kind::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -75,7 +81,7 @@ fn write(response: &mut Response, error: &Error, request_id: &str) {
     let status = response.status();
     let mut body = json!({
         "type": format!("urn:aiybiz:problem:{}", error.code),
-        "title": status.canonical_reason(),
+        "title": status.canonical_reason().unwrap_or(UNREGISTERED),
         "status": status.as_u16(),
         "detail": error.detail,
         "code": error.code,

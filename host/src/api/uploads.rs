@@ -12,9 +12,9 @@ use crate::{
         components::{self, Report, Version},
     },
     error::{Error, Kind, Problem, Result},
+    files::doomed,
     host::Host,
     id::{AgentId, BuilderId},
-    objects::Objects,
     sandbox::{Admission, Limits, Place, Upload},
 };
 use axum::{
@@ -29,6 +29,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{io::Read, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 /// How long an upload's answer waits for the compiler (contract §12.12).
 const WAIT: Duration = Duration::from_secs(30);
@@ -236,7 +237,7 @@ async fn look(
     tx.commit().await?;
     let admission = host.sandbox.admit(turn, upload, limits).await?;
     if admission.inspection.problems.is_empty() {
-        store(&host.objects, upload).await?;
+        store(host, upload).await?;
     }
     Ok(report(admission))
 }
@@ -254,9 +255,15 @@ pub fn report(admission: Admission) -> Report {
     }
 }
 
-/// Keeps the bytes, to compile them again on another machine or for another engine.
-async fn store(objects: &Objects, upload: &Upload) -> Result<()> {
-    let mut kept = objects.upload(&components::upload_key(&upload.sha256));
+/// Keeps the bytes, to compile them again on another machine or for another engine. Who
+/// reads them meanwhile, as somebody uploaded the same before, has them whole.
+async fn store(host: &Host, upload: &Upload) -> Result<()> {
+    let key = components::upload_key(&upload.sha256);
+    let draft = format!("{key}.{}", host.clock.id::<Uuid>());
+    let mut tx = host.db.write().await?;
+    doomed::writing(&mut tx, &host.clock, &draft).await?;
+    tx.commit().await?;
+    let mut kept = host.objects.upload(&draft)?;
     let mut file = upload.open()?;
     while kept.size() < upload.size {
         let (returned, piece) = tokio::task::spawn_blocking(move || {
@@ -268,7 +275,12 @@ async fn store(objects: &Objects, upload: &Upload) -> Result<()> {
         file = returned;
         kept.write(Bytes::from(piece)).await?;
     }
-    kept.finish().await
+    kept.finish().await?;
+    host.objects.copy(&draft, &key).await?;
+    let mut tx = host.db.write().await?;
+    doomed::spare(&mut tx, &draft).await?;
+    doomed::doom(&mut tx, &draft, host.clock.now()).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Says again and again that this process has the upload in its hands.

@@ -48,7 +48,8 @@ pub async fn files(tx: &mut Tx, after: Option<NodeId>, limit: i64) -> Result<Vec
 /// Does anything name this object?
 pub async fn named(tx: &mut Tx, key: &str) -> Result<bool> {
     let sql = "SELECT 1 WHERE EXISTS (SELECT 1 FROM doomed_objects WHERE key = $1)
-                   OR EXISTS (SELECT 1 FROM file_uploads WHERE object_key = $1)";
+                   OR EXISTS (SELECT 1 FROM file_uploads WHERE object_key = $1)
+                   OR EXISTS (SELECT 1 FROM resumable_uploads WHERE tail_key = $1)";
     if tx.query(sql).bind(key).optional::<(i32,)>().await?.is_some() {
         return Ok(true);
     }

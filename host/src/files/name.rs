@@ -7,6 +7,9 @@ use unicode_normalization::UnicodeNormalization;
 /// What every file system agrees on.
 pub const BYTES: usize = 255;
 
+/// Longer ones are no extensions.
+const EXTENSION: usize = 32;
+
 /// The name in its stored form, if it may be one.
 pub fn checked(pointer: &str, name: &str) -> Result<String> {
     let name: String = name.nfc().collect();
@@ -25,6 +28,21 @@ pub fn checked(pointer: &str, name: &str) -> Result<String> {
 /// How names are compared: `Report.PDF` and `report.pdf` are one name.
 pub fn key(name: &str) -> String {
     name.nfc().collect::<String>().to_lowercase().nfc().collect()
+}
+
+/// `report.pdf` → `report (3f2a).pdf`, for a second one where names are unique.
+pub(super) fn second(name: &str, id: impl std::fmt::Display) -> String {
+    let (stem, extension) = match name.rsplit_once('.') {
+        Some((stem, extension)) if extension.len() <= EXTENSION => (stem, &name[stem.len()..]),
+        _ => (name, ""),
+    };
+    let id = id.to_string();
+    let mark = format!(" ({}){extension}", &id[id.len() - 4..]);
+    let mut end = stem.len().min(BYTES - mark.len());
+    while !stem.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{mark}", &stem[..end])
 }
 
 /// `type/subtype`, with parameters or without.
@@ -64,4 +82,24 @@ pub fn disposition(name: &str) -> String {
 /// Characters that make `gpj.exe` look like `exe.jpg`.
 fn overrides_direction(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_of_a_name_is_a_name() {
+        let long = "é".repeat(127);
+        for (name, second_one) in [
+            ("report.pdf", "report (89ab).pdf".to_owned()),
+            ("notes", "notes (89ab)".to_owned()),
+            (".profile", " (89ab).profile".to_owned()),
+            (&long, format!("{} (89ab)", "é".repeat(124))),
+            (&format!("{long}.x"), format!("{} (89ab).x", "é".repeat(123))),
+        ] {
+            assert_eq!(second(name, "0123456789ab"), second_one, "{name}");
+            assert!(checked("/name", &second_one).is_ok(), "{name}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! time bytes come for it they are kept under a key of their own, so that two who send at
 //! once do not mix, and an old URL can never change a file that is finished.
 
-use super::{Node, agent, doomed, name, node_columns, usage};
+use super::{Node, agent, doomed, name, node_columns, resumable, usage};
 use crate::{
     clock::Clock,
     error::{Error, Kind, Result},
@@ -239,6 +239,10 @@ pub async fn complete(
     if upload.session_id != uploader.session() {
         return Err(Error::not_found("file"));
     }
+    if resumable::is(tx, id).await? {
+        // It is completed by itself when everything has come.
+        return Err(unfinished());
+    }
     let (Some(key), Some(bytes)) = (upload.object_key, upload.bytes) else {
         let detail = "no bytes have been sent to the upload's URL";
         return Err(Error::conflict("no_bytes", detail));
@@ -278,6 +282,9 @@ pub async fn expire(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<usize> {
 pub(super) async fn give_up(tx: &mut Tx, now: Timestamp, upload: &Upload) -> Result<()> {
     if let Some(key) = &upload.object_key {
         doomed::doom(tx, key, now).await?;
+    }
+    if let Some(key) = resumable::tail(tx, upload.node_id).await? {
+        doomed::doom(tx, &key, now).await?;
     }
     let bytes = upload.bytes.unwrap_or(0);
     usage::count(tx, upload.company_id, -bytes, -1).await?;

@@ -1,13 +1,11 @@
 //! Where a store is: `file:PATH`, or `s3://BUCKET?endpoint=…&region=…`.
 
-use super::Objects;
+use super::{Objects, Own};
 use crate::error::{Error, Result};
 use anyhow::{Context, bail};
 use object_store::{
-    ObjectStore,
     aws::{AmazonS3Builder, Checksum, S3ConditionalPut},
     local::LocalFileSystem,
-    signer::Signer,
 };
 use std::{path::PathBuf, sync::Arc};
 use url::Url;
@@ -57,7 +55,8 @@ impl Place {
             Self::Folder(folder) => {
                 std::fs::create_dir_all(folder)?;
                 let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-                Ok(Objects { store: Arc::new(store), signer: None })
+                let store = Arc::new(store);
+                Ok(Objects { store: store.clone(), own: Own::Folder(store), begun: None })
             }
             Self::Bucket(bucket) => bucket.open(),
         }
@@ -84,9 +83,8 @@ impl Bucket {
             builder = builder.with_access_key_id(id).with_secret_access_key(secret);
         }
         let store = Arc::new(builder.build().map_err(Error::from)?);
-        let signer: Arc<dyn Signer> = store.clone();
-        let store: Arc<dyn ObjectStore> = store;
-        Ok(Objects { store, signer: Some(signer) })
+        let own = Own::Bucket { parts: store.clone(), signer: store.clone() };
+        Ok(Objects { store, own, begun: None })
     }
 }
 

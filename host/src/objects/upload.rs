@@ -1,83 +1,117 @@
-//! Writing an object piece by piece: it appears whole, or not at all.
+//! Writing an object piece by piece: it is there, whole, once the upload is finished.
 
-use super::{Objects, path};
-use crate::error::{Error, Result};
+use super::{Objects, Own, file::Growing, parts::Parts, path};
+use crate::error::Result;
 use bytes::Bytes;
-use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 
-/// S3 wants every part but the last to have at least this many bytes.
-const PART_BYTES: usize = 5 << 20;
-
-/// An object that is being written. Dropped before [`Upload::finish`], it leaves
-/// nothing behind.
+/// An object that is being written. A new one that is dropped before [`Upload::finish`]
+/// leaves nothing behind.
 pub struct Upload {
-    objects: Objects,
     key: String,
-    parts: Option<Box<dyn MultipartUpload>>,
-    buffer: Vec<u8>,
     size: u64,
+    to: To,
+}
+
+enum To {
+    Folder(Growing),
+    Bucket(Parts),
+}
+
+/// What is there of an object that is written in several goes.
+#[derive(Clone, Debug, Default)]
+pub struct SoFar {
+    pub bytes: u64,
+    /// How many bytes each part has that a bucket keeps, but the last.
+    pub part_bytes: usize,
+    /// Under which number it keeps them, when it has any, and what it calls them.
+    pub multipart: Option<String>,
+    pub parts: Vec<String>,
+    /// What came after them.
+    pub rest: Bytes,
 }
 
 impl Upload {
-    pub(super) fn new(objects: Objects, key: &str) -> Self {
-        Self { objects, key: key.to_owned(), parts: None, buffer: Vec::new(), size: 0 }
+    /// Of an object that was begun before, nothing is taken away whatever happens.
+    pub(super) fn new(objects: &Objects, key: &str, before: Option<SoFar>) -> Result<Self> {
+        let (path, kept) = (path(key)?, before.is_some());
+        let so_far = before.unwrap_or_default();
+        let size = so_far.bytes;
+        let to = match &objects.own {
+            Own::Folder(folder) => {
+                To::Folder(Growing::new(folder.path_to_filesystem(&path)?, size, kept))
+            }
+            Own::Bucket { .. } => To::Bucket(Parts::new(objects.clone(), path, so_far, kept)),
+        };
+        Ok(Self { key: key.to_owned(), size, to })
     }
 
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Bytes written so far.
+    /// Bytes written so far, before this and now.
     pub fn size(&self) -> u64 {
         self.size
     }
 
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.size += bytes.len() as u64;
-        self.buffer.extend_from_slice(&bytes);
-        if self.buffer.len() >= PART_BYTES {
-            let part = std::mem::take(&mut self.buffer);
-            self.parts().await?.put_part(PutPayload::from(part)).await?;
+        match &mut self.to {
+            To::Folder(file) => file.write(&bytes).await,
+            To::Bucket(parts) => parts.write(&bytes).await,
+        }
+    }
+
+    /// Makes as much durable as can be before the end; says how many bytes that is.
+    pub async fn save(&mut self) -> Result<u64> {
+        match &mut self.to {
+            To::Folder(file) => file.save().await.map(|()| self.size),
+            To::Bucket(parts) => Ok(parts.durable()),
+        }
+    }
+
+    /// Nothing comes any more. All of it is durable, if not yet put together.
+    pub async fn seal(&mut self) -> Result<()> {
+        match &mut self.to {
+            To::Folder(file) => file.save().await,
+            To::Bucket(parts) => parts.seal().await,
+        }
+    }
+
+    /// The object is there, durably.
+    pub async fn finish(mut self) -> Result<()> {
+        self.seal().await?;
+        if let To::Bucket(parts) = &mut self.to {
+            parts.assemble().await?;
+        }
+        match &mut self.to {
+            To::Folder(file) => file.keep(),
+            To::Bucket(parts) => parts.keep(),
         }
         Ok(())
     }
 
-    pub async fn finish(mut self) -> Result<()> {
-        let rest = std::mem::take(&mut self.buffer);
-        let Some(mut parts) = self.parts.take() else {
-            let (objects, key) = (self.objects.clone(), self.key.clone());
-            return objects.put(&key, rest.into()).await;
-        };
-        let finished = async {
-            if !rest.is_empty() {
-                parts.put_part(PutPayload::from(rest)).await?;
-            }
-            parts.complete().await
-        };
-        let result = finished.await;
-        if result.is_err() {
-            self.parts = Some(parts);
+    /// The number under which a bucket keeps the parts.
+    pub fn multipart(&self) -> Option<&str> {
+        match &self.to {
+            To::Folder(_) => None,
+            To::Bucket(parts) => parts.number(),
         }
-        result.map(drop).map_err(Error::from)
     }
 
-    async fn parts(&mut self) -> Result<&mut Box<dyn MultipartUpload>> {
-        if self.parts.is_none() {
-            let begun = self.objects.store.put_multipart(&path(&self.key)?).await?;
-            self.parts = Some(begun);
+    /// What a bucket calls the parts that it keeps.
+    pub fn parts(&self) -> Vec<String> {
+        match &self.to {
+            To::Folder(_) => Vec::new(),
+            To::Bucket(parts) => parts.names(),
         }
-        Ok(self.parts.as_mut().expect("begun just above"))
     }
-}
 
-impl Drop for Upload {
-    fn drop(&mut self) {
-        let Some(mut parts) = self.parts.take() else { return };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            if let Err(error) = parts.abort().await {
-                tracing::warn!(%error, "an abandoned upload could not be removed");
-            }
-        });
+    /// What came after the last of them.
+    pub fn rest(&self) -> Bytes {
+        match &self.to {
+            To::Folder(_) => Bytes::new(),
+            To::Bucket(parts) => parts.rest(),
+        }
     }
 }

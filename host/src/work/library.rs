@@ -2,6 +2,7 @@
 //! uploads that were never completed, trash that is old, and objects that nothing names.
 
 mod check;
+pub mod resume;
 
 pub use check::check;
 
@@ -24,8 +25,10 @@ const GRACE: Duration = Duration::from_mins(5);
 
 /// Puts away what nobody else will.
 pub async fn tidy(host: &Host) -> Result<()> {
+    resume::complete(host, ROUND).await?;
     expire(host).await?;
     empty_trash(host).await?;
+    give_up_parts(host).await?;
     delete_doomed(host).await
 }
 
@@ -84,6 +87,25 @@ async fn empty_trash(host: &Host) -> Result<()> {
             Err(error) if error.code == "not_found" => {}
             Err(error) => return Err(error),
         }
+    }
+    Ok(())
+}
+
+/// Objects that were begun in parts, and are not on their way any more.
+async fn give_up_parts(host: &Host) -> Result<()> {
+    let now = host.clock.now();
+    let due = doomed::due_parts(&mut host.db.read().await?, now, ROUND).await?;
+    for parts in &due {
+        let again = match host.objects.abort(&parts.0, &parts.1).await {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::warn!(%error, key = parts.0, "parts could not be given up");
+                Some(now + GRACE)
+            }
+        };
+        let mut tx = host.db.write().await?;
+        doomed::gave_up(&mut tx, parts, again).await?;
+        tx.commit().await?;
     }
     Ok(())
 }

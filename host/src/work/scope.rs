@@ -168,7 +168,7 @@ impl Scope for Live {
             Ok(Some(room))
         };
         let room = room.await.map_err(unavailable)?.ok_or(Denied::NoFolder)?;
-        let upload = self.host.objects.upload(&key);
+        let upload = self.host.objects.upload(&key).map_err(unavailable)?;
         Ok(Draft { path: path.to_owned(), media_type, upload, room })
     }
 

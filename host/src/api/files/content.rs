@@ -108,7 +108,7 @@ async fn admitted(host: &Host, link: Link, length: Option<u64>) -> Result<(Strin
 
 /// Writes a body into the store as it comes, and makes it the upload's.
 async fn keep(host: &Host, node: NodeId, key: &str, room: u64, body: Body) -> Result<()> {
-    let mut upload = host.objects.upload(key);
+    let mut upload = host.objects.upload(key)?;
     let mut body = body.into_data_stream();
     loop {
         let piece = match tokio::time::timeout(IDLE, body.next()).await {
