@@ -2,12 +2,15 @@
 //! and browsers use it.
 
 mod access;
+mod bounds;
 mod bucket;
 mod crash;
 mod hostile;
 mod resumable;
 mod samples;
+mod sandboxed;
 mod serving;
+mod steps;
 
 use crate::{
     both_engines,

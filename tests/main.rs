@@ -46,6 +46,7 @@ mod replays;
 mod residue;
 mod rotation;
 mod session_life;
+mod settings;
 mod shared_items;
 mod signing;
 mod sockets;

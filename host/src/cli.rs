@@ -11,6 +11,7 @@ use crate::{
     config::{Config, Flags},
     demo,
     host::Host,
+    net,
     objects::Objects,
     reseal, sandbox, serve, sessions,
     storage::Db,
@@ -114,6 +115,7 @@ fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
         print!("{config}");
         return Ok(());
     }
+    net::choose_cryptography();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {

@@ -13,9 +13,9 @@ pub use upload::{SoFar, Upload};
 
 use crate::error::{Error, Result};
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload,
+    GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt, PutPayload,
     local::LocalFileSystem,
     multipart::{MultipartStore, PartId},
     path::Path,
@@ -114,10 +114,16 @@ impl Objects {
         &self,
         key: &str,
         part: Range<u64>,
-    ) -> Result<impl Stream<Item = object_store::Result<Bytes>> + Send + 'static> {
+    ) -> Result<BoxStream<'static, object_store::Result<Bytes>>> {
         let range = (part.start < part.end).then_some(GetRange::Bounded(part));
         let options = GetOptions { range, ..GetOptions::default() };
-        Ok(self.store.get_opts(&path(key)?, options).await?.into_stream())
+        let found = self.store.get_opts(&path(key)?, options).await?;
+        let range = found.range.clone();
+        Ok(match found.payload {
+            // The store's own stream has pieces of 8 KiB, which are slow.
+            GetResultPayload::File(file, _) => file::pieces(file, range).boxed(),
+            GetResultPayload::Stream(bytes) => bytes,
+        })
     }
 
     /// How many bytes it has; none when it is not there.

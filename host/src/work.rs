@@ -18,6 +18,7 @@ pub mod withdrawn;
 use crate::{
     accounts,
     catalog::{components, endpoints, signing},
+    files::resumable,
     host::Host,
     notifications,
     sessions::{self, attempts, receipts::sweep},
@@ -110,6 +111,7 @@ async fn pick_up(host: &Host, started: Timestamp) -> crate::error::Result<()> {
     let mut tx = host.db.write().await?;
     let left = sessions::lane::release_all(&mut tx, host.node).await?;
     sessions::sockets::release_all(&mut tx, host.node, started).await?;
+    resumable::leave_all(&mut tx, host.node.claims(), started).await?;
     components::give_up_own(&mut tx, host.node.0, started).await?;
     tx.commit().await?;
     if left > 0 {

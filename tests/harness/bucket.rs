@@ -2,6 +2,11 @@
 //! the original.
 
 use super::{Engine, Platform};
+use hyper::{
+    Request,
+    body::Incoming,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
@@ -33,6 +38,13 @@ impl Bucket {
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let service = service.clone();
+                // Goes on with what it was asked although the one who asked is gone.
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let service = service.clone();
+                    let answering =
+                        tokio::spawn(async move { Service::call(&service, request).await });
+                    async { answering.await.expect("no panic") }
+                });
                 tokio::spawn(async move {
                     let connections = Builder::new(TokioExecutor::new());
                     let _ = connections.serve_connection(TokioIo::new(socket), service).await;
@@ -42,11 +54,11 @@ impl Bucket {
         Self { url: format!("s3://files?endpoint=http://{address}&region=us-east-1"), folder }
     }
 
-    /// Objects that were begun in parts, and neither put together nor given up.
+    /// Parts of objects that were neither put together nor given up.
     pub fn unfinished(&self) -> usize {
         let files = std::fs::read_dir(self.folder.path()).expect("a folder");
         let names = files.map(|file| file.expect("a file").file_name());
-        names.filter(|name| name.to_string_lossy().contains("upload")).count()
+        names.filter(|name| name.to_string_lossy().contains(".part-")).count()
     }
 
     /// A platform that keeps its objects in it.

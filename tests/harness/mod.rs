@@ -7,6 +7,7 @@
 #![expect(dead_code, reason = "every theme uses another part of it")]
 
 pub mod bucket;
+pub mod clerk;
 pub mod events;
 pub mod files;
 pub mod guests;
@@ -20,6 +21,7 @@ pub mod relay;
 pub mod sdk;
 pub mod socket;
 pub mod stream;
+pub mod tripwire;
 pub mod tus;
 pub mod voice;
 pub mod webhook;
@@ -218,7 +220,7 @@ impl Platform {
         self.place.take().expect("only taken here")
     }
 
-    async fn open(place: Place, config: Config) -> Self {
+    pub async fn open(place: Place, config: Config) -> Self {
         Self::open_at(place, config, Clock::default(), |_| ()).await
     }
 

@@ -164,6 +164,18 @@ pub fn parse_path(path: &str) -> Option<Vec<String>> {
     names.filter(|names| names[0] != SHARED && names.len() < DEPTH as usize)
 }
 
+/// The file that one of this path would take the place of.
+pub async fn replaced(tx: &mut Tx, session: SessionId, names: &[String]) -> Result<Option<Node>> {
+    let mut at = own_folder(tx, session).await?;
+    for name in names {
+        at = match at {
+            Some(folder) => super::child(tx, folder.id, name).await?,
+            None => break,
+        };
+    }
+    Ok(at.filter(|node| node.kind == "file"))
+}
+
 /// What publishing a file led to.
 pub enum Published {
     Now(Box<Node>),

@@ -162,6 +162,19 @@ pub async fn leave(tx: &mut Tx, node: NodeId, writer: ClaimId) -> Result<()> {
     Ok(())
 }
 
+/// Gives up the places of a process that is gone: claims between these, last kept before
+/// its successor started.
+pub async fn leave_all(
+    tx: &mut Tx,
+    (first, last): (ClaimId, ClaimId),
+    started: Timestamp,
+) -> Result<()> {
+    let sql = "UPDATE resumable_uploads SET writer = NULL, writer_until = NULL
+               WHERE writer >= $1 AND writer <= $2 AND writer_until <= $3";
+    tx.query(sql).bind(first).bind(last).bind(started + LEASE).run().await?;
+    Ok(())
+}
+
 /// How far it has come.
 pub struct Progress<'a> {
     pub received: u64,

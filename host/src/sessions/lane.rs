@@ -42,6 +42,11 @@ impl Lease {
 }
 
 impl NodeKey {
+    /// The first and the last of all claims that this node may ever make.
+    pub fn claims(self) -> (ClaimId, ClaimId) {
+        (self.claim([0; 8]), self.claim([0xff; 8]))
+    }
+
     fn claim(self, rest: [u8; 8]) -> ClaimId {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.0);
@@ -55,7 +60,8 @@ impl NodeKey {
 pub async fn release_all(tx: &mut Tx, node: NodeKey) -> Result<u64> {
     let sql = "UPDATE sessions SET lane_claim = NULL, lane_until = NULL
                WHERE lane_claim >= $1 AND lane_claim <= $2";
-    Ok(tx.query(sql).bind(node.claim([0; 8])).bind(node.claim([0xff; 8])).run().await?)
+    let (first, last) = node.claims();
+    Ok(tx.query(sql).bind(first).bind(last).run().await?)
 }
 
 /// What is to be delivered now, and for the how-manieth time.

@@ -1,6 +1,7 @@
 //! Libraries and the store: takes over what was sent to the store itself, and tidies up
 //! uploads that were never completed, trash that is old, and objects that nothing names.
 
+pub mod body;
 mod check;
 pub mod resume;
 

@@ -153,7 +153,7 @@ impl Scope for Live {
     }
 
     async fn create(&self, path: &str, media_type: Option<String>) -> Answer<Draft> {
-        files::agent::parse_path(path).ok_or(Denied::InvalidPath)?;
+        let names = files::agent::parse_path(path).ok_or(Denied::InvalidPath)?;
         let id: NodeId = self.host.clock.id();
         let key = files::storage_path(self.company, id);
         let room = async {
@@ -163,6 +163,10 @@ impl Scope for Live {
             }
             let (quota, session) = (self.host.config.quota, Some(self.session));
             let room = usage::room(&mut tx, quota, self.company, session).await?;
+            // What is to be replaced makes room for it.
+            let old = files::agent::replaced(&mut tx, self.session, &names).await?;
+            let old = old.and_then(|old| u64::try_from(old.file_size?).ok()).unwrap_or(0);
+            let room = (room + old).min(quota.file);
             doomed::writing(&mut tx, &self.host.clock, &key).await?;
             tx.commit().await?;
             Ok(Some(room))

@@ -15,6 +15,7 @@ use crate::{
     id::NodeId,
     sessions,
     storage::Tx,
+    work::library::body::{self, Next},
 };
 use axum::{
     Router,
@@ -24,12 +25,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, put},
 };
-use futures::StreamExt;
 use serde::Deserialize;
-use std::{ops::Range, time::Duration};
-
-/// How long a sender may send nothing.
-const IDLE: Duration = Duration::from_mins(1);
+use std::ops::Range;
 
 pub(super) fn routes() -> Router<Host> {
     Router::new().route("/f/u/{node}", put(receive)).route("/f/d/{node}", get(serve))
@@ -111,16 +108,10 @@ async fn keep(host: &Host, node: NodeId, key: &str, room: u64, body: Body) -> Re
     let mut upload = host.objects.upload(key)?;
     let mut body = body.into_data_stream();
     loop {
-        let piece = match tokio::time::timeout(IDLE, body.next()).await {
-            Ok(None) => break,
-            Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(_))) => {
-                return Err(Error::new(Kind::Invalid, "body_incomplete", "the body broke off"));
-            }
-            Err(_) => {
-                let detail = format!("nothing came for {IDLE:?}");
-                return Err(Error::new(Kind::Invalid, "body_stalled", detail));
-            }
+        let piece = match body::next(&mut body).await {
+            Next::Piece(piece) => piece,
+            Next::End => break,
+            Next::Broken(why) => return Err(why),
         };
         let bytes = upload.size() + piece.len() as u64;
         if bytes > room {

@@ -1,36 +1,30 @@
 //! Uploads that go on where they broke off: one takes the writer's place, stores what
 //! comes, writes down how far it is, and makes the file when all is there.
 
+mod checksum;
+mod place;
+
+pub use checksum::Checksum;
+
+use super::body::{self, Next};
 use crate::{
     error::{Error, Kind, Result},
     files::{
         doomed,
-        resumable::{self, LEASE, Progress, Resumable, Stay},
+        resumable::{self, Progress, Resumable},
         tree, uploads,
     },
     host::Host,
-    id::{ClaimId, CompanyId, NodeId},
+    id::{CompanyId, NodeId},
     objects::{SoFar, Upload, part_bytes},
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
-use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use checksum::Digesting;
+use futures::Stream;
+use place::Place;
 
 /// What is stored before it is written down: as much is sent again after a crash.
 const STEP: u64 = 32 << 20;
-
-/// How often a writer keeps his place.
-const STAY: Duration = Duration::from_millis(1_500);
-
-/// How often one who waits for the place looks.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// How long a sender may send nothing.
-const IDLE: Duration = Duration::from_mins(1);
 
 /// How far an upload is.
 pub struct At {
@@ -46,49 +40,6 @@ pub struct Piece {
     /// How many bytes it has, if that was said.
     pub length: Option<u64>,
     pub checksum: Option<Checksum>,
-}
-
-/// What a piece should come to.
-pub enum Checksum {
-    Sha1(Vec<u8>),
-    Sha256(Vec<u8>),
-}
-
-enum Digesting {
-    Sha1(Sha1, Vec<u8>),
-    Sha256(Sha256, Vec<u8>),
-}
-
-impl Digesting {
-    fn new(checksum: Checksum) -> Self {
-        match checksum {
-            Checksum::Sha1(expected) => Self::Sha1(Sha1::new(), expected),
-            Checksum::Sha256(expected) => Self::Sha256(Sha256::new(), expected),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha1(digest, _) => digest.update(bytes),
-            Self::Sha256(digest, _) => digest.update(bytes),
-        }
-    }
-
-    fn comes_out(self) -> bool {
-        match self {
-            Self::Sha1(digest, expected) => digest.finalize()[..] == expected[..],
-            Self::Sha256(digest, expected) => digest.finalize()[..] == expected[..],
-        }
-    }
-}
-
-/// Somebody's place at an upload.
-struct Place<'h> {
-    host: &'h Host,
-    writer: ClaimId,
-    upload: Resumable,
-    /// Somebody else wants it, or has it.
-    wanted: CancellationToken,
 }
 
 /// How far the upload is. Whoever is writing stops: he who asks wants to go on.
@@ -147,55 +98,7 @@ pub(super) async fn complete(host: &Host, limit: i64) -> Result<()> {
     Ok(())
 }
 
-impl<'h> Place<'h> {
-    /// None when there is no such upload any more.
-    async fn take(host: &'h Host, company: CompanyId, node: NodeId) -> Result<Option<Self>> {
-        let writer: ClaimId = host.clock.id();
-        let until = Instant::now() + LEASE + STAY;
-        loop {
-            let mut tx = host.db.write().await?;
-            let now = host.clock.now();
-            let found = resumable::find(&mut tx, company, node, now).await?;
-            let Some(upload) = found else { return Ok(None) };
-            let taken = resumable::claim(&mut tx, node, writer, now).await?;
-            tx.commit().await?;
-            if taken {
-                return Ok(Some(Self { host, writer, upload, wanted: CancellationToken::new() }));
-            }
-            if Instant::now() > until {
-                return Err(resumable::lost());
-            }
-            sleep(LOOK).await;
-        }
-    }
-
-    /// Makes the file, if everything is there, and gives the place up.
-    async fn leave(mut self) -> Result<At> {
-        let (host, keeper, upload) = (self.host, self.keeper(), &mut self.upload);
-        let (offset, length) = (upload.received(), upload.length());
-        if offset == length {
-            let node = upload.node_id;
-            let parts = resumable::parts(&mut host.db.read().await?, node).await?;
-            let (key, multipart) = (&upload.object_key, upload.multipart.as_deref());
-            if length > 0 {
-                let assembled = host.objects.assemble(key, multipart, parts, length);
-                keeper.during(assembled).await?;
-            } else {
-                host.objects.put(&upload.object_key, Bytes::new()).await?;
-            }
-            let mut tx = host.db.write().await?;
-            if !resumable::complete(&mut tx, &host.clock, upload, self.writer).await? {
-                return Err(resumable::lost());
-            }
-            tx.commit().await?;
-        } else {
-            let mut tx = host.db.write().await?;
-            resumable::leave(&mut tx, upload.node_id, self.writer).await?;
-            tx.commit().await?;
-        }
-        Ok(At { offset, length, upload: Some(self.upload) })
-    }
-
+impl Place<'_> {
     async fn receive<E>(
         &mut self,
         piece: Piece,
@@ -278,25 +181,14 @@ impl<'h> Place<'h> {
         &self,
         body: &mut (impl Stream<Item = std::result::Result<Bytes, E>> + Unpin),
     ) -> Next {
-        let broken = |code, detail| Next::Broken(Error::new(Kind::Invalid, code, detail));
         tokio::select! {
-            next = timeout(IDLE, body.next()) => match next {
-                Ok(Some(Ok(bytes))) => Next::Piece(bytes),
-                Ok(None) => Next::End,
-                Ok(Some(Err(_))) => broken("body_incomplete", "the body broke off".to_owned()),
-                Err(_) => broken("body_stalled", format!("nothing came for {IDLE:?}")),
-            },
+            next = body::next(body) => next,
             () = self.wanted.cancelled() => Next::Broken(resumable::lost()),
             () = self.host.stopping.cancelled() => {
                 let detail = "this host is stopping; go on with another";
                 Next::Broken(Error::new(Kind::Unavailable(1), "stopping", detail))
             }
         }
-    }
-
-    fn keeper(&self) -> Keeper {
-        let (host, wanted) = (self.host.clone(), self.wanted.clone());
-        Keeper { host, node: self.upload.node_id, writer: self.writer, wanted }
     }
 
     /// Keeps all that came.
@@ -347,45 +239,6 @@ impl<'h> Place<'h> {
         *before = parts.len();
         Ok(())
     }
-}
-
-/// Keeps a place while its owner is busy.
-struct Keeper {
-    host: Host,
-    node: NodeId,
-    writer: ClaimId,
-    wanted: CancellationToken,
-}
-
-impl Keeper {
-    async fn during<T>(&self, work: impl Future<Output = T>) -> T {
-        let staying = async {
-            loop {
-                sleep(STAY).await;
-                match self.stay().await {
-                    Ok(Stay::Alone) => {}
-                    Ok(Stay::Wanted | Stay::Lost) => self.wanted.cancel(),
-                    Err(error) => tracing::warn!(%error, "the place at an upload may be lost"),
-                }
-            }
-        };
-        tokio::select! { done = work => done, never = staying => never }
-    }
-
-    async fn stay(&self) -> Result<Stay> {
-        let mut tx = self.host.db.write().await?;
-        let now = self.host.clock.now();
-        let stay = resumable::stay(&mut tx, self.node, self.writer, now).await?;
-        tx.commit().await?;
-        Ok(stay)
-    }
-}
-
-enum Next {
-    Piece(Bytes),
-    End,
-    /// No more will come, for this reason.
-    Broken(Error),
 }
 
 fn beyond(left: u64) -> Error {
