@@ -2,6 +2,7 @@
 //! and browsers use it.
 
 mod access;
+mod azure;
 mod bounds;
 mod bucket;
 mod crash;

@@ -80,11 +80,12 @@ pub struct Flags {
     /// sqlite:PATH or postgres://… [default: SQLite in the data folder]
     #[arg(long, env = "AIYBIZ_DATABASE_URL", global = true)]
     pub database_url: Option<String>,
-    /// Where files and uploads are kept: file:PATH or s3://BUCKET?endpoint=URL&region=NAME
-    /// [default: in the data folder]
+    /// Where files and uploads are kept: file:PATH, s3://BUCKET?endpoint=URL&region=NAME,
+    /// gs://BUCKET or az://CONTAINER?endpoint=URL [default: in the data folder]
     #[arg(long, env = "AIYBIZ_STORAGE_URL", global = true)]
     pub storage_url: Option<String>,
-    /// The key id for the bucket [default: what AWS tools use: environment, role]
+    /// The key id for the bucket, at Azure the account [default: what the provider's own
+    /// tools use: environment, role]
     #[arg(long, env = "AIYBIZ_STORAGE_KEY_ID", requires = "storage_secret", global = true)]
     pub storage_key_id: Option<String>,
     /// The secret that goes with it

@@ -1,7 +1,7 @@
 //! Bytes of any size, in an object store. Names never come here: keys are ids.
 //!
-//! A folder of this machine, or a bucket of a server that speaks S3. The latter can sign
-//! links that open by themselves, so that bytes need not pass through this process.
+//! A folder of this machine, or a bucket. Most buckets can sign links that open by
+//! themselves, so that bytes need not pass through this process.
 
 mod file;
 mod parts;
@@ -35,7 +35,11 @@ pub struct Objects {
 #[derive(Clone)]
 enum Own {
     Folder(Arc<LocalFileSystem>),
-    Bucket { parts: Arc<dyn MultipartStore>, signer: Arc<dyn Signer> },
+    Bucket {
+        parts: Arc<dyn MultipartStore>,
+        /// None: its links are of no use here.
+        signer: Option<Arc<dyn Signer>>,
+    },
 }
 
 /// Writes down that an object of this key was begun in parts, under this number: a bucket
@@ -62,7 +66,7 @@ impl Objects {
     fn signer(&self) -> Option<&dyn Signer> {
         match &self.own {
             Own::Folder(_) => None,
-            Own::Bucket { signer, .. } => Some(&**signer),
+            Own::Bucket { signer, .. } => signer.as_deref(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 #![expect(dead_code, reason = "every theme uses another part of it")]
 
+pub mod azurite;
 pub mod bucket;
 pub mod clerk;
 pub mod events;

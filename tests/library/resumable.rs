@@ -52,7 +52,7 @@ async fn until(upload: &Upload, offset: usize) {
 }
 
 /// The same on every kind of store.
-async fn goes_on(platform: &Platform) {
+pub async fn goes_on(platform: &Platform) {
     let cleo = platform.person("Cleo").await;
     let reports = folder(&cleo, None, "Reports").await;
     let all = letters(12_000_000);

@@ -34,7 +34,9 @@ pub async fn hurry(tx: &mut Tx, key: &str, now: Timestamp) -> Result<()> {
 
 /// It is begun in parts, which a bucket keeps under this number, until then.
 pub async fn begun(tx: &mut Tx, clock: &Clock, key: &str, multipart: &str) -> Result<()> {
-    let sql = "INSERT INTO multiparts (key, id, due_at) VALUES ($1, $2, $3)";
+    // Azure gives no numbers.
+    let sql = "INSERT INTO multiparts (key, id, due_at) VALUES ($1, $2, $3)
+               ON CONFLICT (key, id) DO UPDATE SET due_at = excluded.due_at";
     let begun = tx.query(sql).bind(key).bind(multipart).bind(clock.now() + WRITING);
     begun.run().await?;
     Ok(())
