@@ -1,10 +1,16 @@
 //! Microsoft's own emulator of Azure's blobs, from npm, with an empty container.
 
 use super::{Engine, Platform};
+use aiybiz_host::clock::Clock;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::Stdio,
+    time::{Duration, UNIX_EPOCH},
+};
 use tokio::process::{Child, Command};
 
 /// The account and key that everybody knows: the emulator has no other.
@@ -52,7 +58,8 @@ impl Azurite {
 
 /// Signed as Azure's "Shared Key" wants it.
 async fn make_container(url: &str) -> Option<u16> {
-    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    let seconds = u64::try_from(Clock::default().machine().as_secs()).expect("after 1970");
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
     let version = "2021-12-02";
     let said = format!(
         "PUT{}x-ms-date:{date}\nx-ms-version:{version}\n/{ACCOUNT}/{ACCOUNT}/files\nrestype:container",

@@ -118,10 +118,10 @@ fn who_sends_nothing_for_a_minute_is_told_so() {
         ];
         let begun = Instant::now();
         let told = futures::future::join_all(requests.map(async |request| {
-            let mut line = TcpStream::connect(address).await.expect("a line");
-            line.write_all(request.as_bytes()).await.expect("it is sent");
+            let mut socket = TcpStream::connect(address).await.expect("a socket");
+            socket.write_all(request.as_bytes()).await.expect("it is sent");
             let mut answer = vec![0; 4_096];
-            let read = line.read(&mut answer).await.expect("an answer");
+            let read = socket.read(&mut answer).await.expect("an answer");
             String::from_utf8_lossy(&answer[..read]).into_owned()
         }));
         for answer in told.await {

@@ -145,6 +145,32 @@ both_engines! {
         }
     }
 
+    async fn what_comes_back_without_its_folder_is_out_of_the_session(engine: Engine) {
+        let platform = Platform::start(engine).await;
+        let (bea, cleo) = (platform.builder("Bea").await, platform.person("Cleo").await);
+        let agent = bea.publish("Clerk", clerk()).await;
+        let mut clerk = Clerk::hired(&agent, &cleo).await;
+        let own = clerk.folder().await;
+        let mut kept = Vec::new();
+        for name in ["a", "b"] {
+            let outer = folder(&cleo, Some(&own), name).await;
+            let inner = folder(&cleo, Some(&outer), "inner").await;
+            let file = upload(&cleo, Some(&inner), "f.txt", "x").await.id();
+            assert_eq!(clerk.does(&format!("o{file}")).await, OK);
+            cleo.delete(&format!("/files/{inner}")).await.with(204);
+            cleo.delete(&format!("/files/{outer}")).await.with(204);
+            kept.push((outer, inner, file));
+        }
+        // The one's folder is gone for good, the other's in the trash.
+        cleo.delete(&format!("/files/{}?permanent=true", kept[0].0)).await.with(204);
+        for (_, inner, file) in &kept {
+            let back = cleo.post(&format!("/files/{inner}/restore"), json!({})).await.ok();
+            assert_eq!((&back["parentId"], &back["sessionTag"]), (&json!(null), &json!(null)));
+            assert_eq!(clerk.does(&format!("o{file}")).await, NOT_FOUND);
+            cleo.patch(&format!("/files/{inner}"), json!({ "name": file })).await.ok();
+        }
+    }
+
     async fn a_component_meets_the_quotas_of_its_session_and_its_company(engine: Engine) {
         let quota = Quota { file: 1_000, company: 30, session: 12 };
         let platform = Platform::configured(engine, |config| config.quota = quota).await;

@@ -67,7 +67,7 @@ impl Ground {
     }
 
     /// A day later nothing is left but what files name.
-    async fn is_swept(self, cleo: &Person, files: usize) {
+    async fn ends_swept(self, cleo: &Person, files: usize) {
         let mut config = Config::load(self.wired.flags()).expect("sensible settings");
         config.database_url = self.database_url;
         config.storage_url = self.bucket.url.clone();
@@ -131,7 +131,7 @@ fn of_an_upload_that_dies_at_any_step_nothing_torn_is_seen() {
         assert!(killed > 10 && killed < MOST - 2, "{killed}");
         let files = names(&cleo, "?limit=200").await.len();
         process.kill();
-        ground.is_swept(&cleo, files).await;
+        ground.ends_swept(&cleo, files).await;
     });
 }
 
@@ -178,7 +178,7 @@ fn one_that_goes_on_goes_on_after_dying_at_any_step() {
         println!("killed at {killed} steps");
         assert!(killed > 20 && killed < MOST - 2, "{killed}");
         process.kill();
-        ground.is_swept(&cleo, 0).await;
+        ground.ends_swept(&cleo, 0).await;
     });
 }
 
@@ -229,7 +229,7 @@ fn what_a_component_writes_is_whole_whenever_its_host_dies() {
         assert!(killed > 10 && killed < MOST - 2, "{killed}");
         let files = usize::try_from(killed).expect("few") + 1;
         process.kill();
-        ground.is_swept(&cleo, files).await;
+        ground.ends_swept(&cleo, files).await;
     });
 }
 

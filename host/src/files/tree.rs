@@ -231,6 +231,11 @@ pub async fn restore(tx: &mut Tx, clock: &Clock, company: CompanyId, id: NodeId)
         None => true,
     };
     let parent = node.parent_id.filter(|_| there);
+    if !there {
+        // Out of its folder, it is out of the session whose folder that was.
+        let sql = "UPDATE nodes SET session_tag = NULL WHERE trash_root = $1";
+        tx.query(sql).bind(id).run().await?;
+    }
     free(tx, company, parent, &node.name).await?;
     let sql = "UPDATE nodes SET trashed_at = NULL, trash_root = NULL WHERE trash_root = $1";
     tx.query(sql).bind(id).run().await?;
@@ -286,6 +291,12 @@ async fn empty(tx: &mut Tx, now: Timestamp, company: CompanyId, root: NodeId) ->
     let sql = "DELETE FROM grants WHERE node_id IN (SELECT id FROM nodes WHERE trash_root = $1)";
     tx.query(sql).bind(root).run().await?;
     // Something that was deleted before, on its own, may lie in a folder that goes now.
+    // It will be out of that, and out of the session whose folder that was.
+    let lost = "UPDATE nodes SET session_tag = NULL WHERE trash_root IN (
+                    SELECT inner_node.id FROM nodes inner_node
+                    JOIN nodes gone ON gone.id = inner_node.parent_id
+                    WHERE gone.trash_root = $1 AND inner_node.trash_root <> $1)";
+    tx.query(lost).bind(root).run().await?;
     let sql = "UPDATE nodes SET parent_id = NULL
                WHERE parent_id IN (SELECT id FROM nodes WHERE trash_root = $1)";
     tx.query(sql).bind(root).run().await?;
