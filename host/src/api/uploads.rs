@@ -277,9 +277,9 @@ async fn store(host: &Host, upload: &Upload) -> Result<()> {
     }
     kept.finish().await?;
     host.objects.copy(&draft, &key).await?;
+    host.objects.delete(&draft).await?;
     let mut tx = host.db.write().await?;
     doomed::spare(&mut tx, &draft).await?;
-    doomed::doom(&mut tx, &draft, host.clock.now()).await?;
     Ok(tx.commit().await?)
 }
 
