@@ -4,8 +4,7 @@
 use crate::{
     bombs,
     harness::{
-        Engine, Person, Place, Platform, Value, guests, json, people, process::Process, program,
-        within,
+        Engine, Person, Place, Platform, Value, guests, people, process::Process, program, within,
     },
 };
 use reqwest::Method;
@@ -197,7 +196,7 @@ fn kill_9_leaves_no_compiler_no_file_and_no_upload_undecided() {
         let data = place.folder.path().join("data");
         let process = Process::serve(&place);
         let bea = Person::sign_up(&process.url, "Bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let agent = bea.component_agent("Heavy").await;
         send(&bea, &agent, heavy()).await;
         let worker = Worker::of(&data).await;

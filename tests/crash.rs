@@ -147,7 +147,7 @@ struct Load {
 impl Load {
     async fn on(url: &str, kind: Kind) -> Self {
         let builder = Person::sign_up(url, "bea").await;
-        builder.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        builder.becomes_builder("Bea").await;
         let agent = match kind {
             Kind::Component => builder.publish("Echo", guests::ECHO).await,
             Kind::Webhook => {
@@ -273,7 +273,7 @@ both_engines! {
         let process = Process::serve(&place);
         let url = process.url.clone();
         let builder = Person::sign_up(&url, "bea").await;
-        builder.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        builder.becomes_builder("Bea").await;
         let agent = builder.publish("Echo", guests::ECHO).await;
         let client = Person::sign_up(&url, "cleo").await;
         let (session, mut events) = client.starts(&agent).await;

@@ -119,7 +119,7 @@ both_engines! {
         ben.post(&theirs, content("Hello")).await.problem(404, "not_found");
         // The client is no builder, and as a builder not the one behind this agent.
         cleo.post(&theirs, content("Hello")).await.problem(403, "not_a_builder");
-        cleo.post("/builder", json!({ "displayName": "Cleo" })).await.created();
+        cleo.becomes_builder("Cleo").await;
         cleo.post(&theirs, content("Hello")).await.problem(404, "not_found");
         assert_eq!(bea.get(&theirs).await.ok()["data"].as_array().map(Vec::len), Some(1));
     }

@@ -3,7 +3,7 @@
 use crate::{
     both_engines,
     harness::{
-        Engine, Person, Place, json,
+        Engine, Person, Place,
         process::Process,
         receiver::{Receiver, request},
     },
@@ -40,7 +40,7 @@ both_engines! {
         })
         .await;
         let bea = Person::sign_up(&url, "bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let hook = format!("http://{}/hook", slow.address);
         let (agent, _) = bea.publish_webhook("Slow", &hook, "standard").await;
         let cleo = Person::sign_up(&url, "cleo").await;

@@ -133,7 +133,7 @@ fn two_hundred_attacks_leave_nothing_behind() {
             Person::sign_up(&process.url, "Bea").await,
             Person::sign_up(&process.url, "Cleo").await,
         );
-        bea.post("/builder", crate::harness::json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let attacks = [
             "unreachable",
             // 100 MiB, all of it written to.

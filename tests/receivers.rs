@@ -286,7 +286,7 @@ both_engines! {
         }
         let process = Process::serve_in(&place, environment);
         let bea = Person::sign_up(&process.url, "bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let (agent, _) = bea.publish_webhook("Safe", &format!("https://{}/hook", server.address), "none").await;
         let path = format!("/builder/agents/{agent}/test-event");
         let first = bea.post(&path, json!({})).await.ok();

@@ -62,7 +62,7 @@ both_engines! {
         let place = Place::new(engine).await;
         let first = serve(&place, [OLD, ""]);
         let bea = Person::sign_up(&first.url, "bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let hook = WebhookAgent::echo(&first.url).await;
         let (agent, secret) = bea.publish_webhook("Hook", &hook.address, "standard").await;
         let other = bea.component_agent("Other").await;
@@ -115,7 +115,7 @@ both_engines! {
         let place = Place::new(engine).await;
         let first = serve(&place, [OLD, ""]);
         let bea = Person::sign_up(&first.url, "bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let (agent, other) = (bea.component_agent("A").await, bea.component_agent("B").await);
         fill(&bea, &agent).await;
         first.kill();
@@ -142,7 +142,7 @@ both_engines! {
         let place = Place::new(engine).await;
         let server = serve(&place, [OLD, ""]);
         let bea = Person::sign_up(&server.url, "bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let mut agents = Vec::new();
         for n in 0..5 {
             let agent = bea.component_agent(&format!("A{n}")).await;
@@ -183,7 +183,7 @@ fn compiled_components_outlive_their_key() {
         let place = Place::new(Engine::Sqlite).await;
         let server = serve(&place, [OLD, ""]);
         let bea = Person::sign_up(&server.url, "bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let agent = bea.publish("Echo", guests::ECHO).await;
         let cleo = Person::sign_up(&server.url, "cleo").await;
         let (code, seal) = compiled(&place);

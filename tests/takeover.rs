@@ -48,7 +48,7 @@ impl Pair {
 /// A builder and a client, who call this process.
 async fn people(url: &str) -> (Person, Person) {
     let bea = Person::sign_up(url, "bea").await;
-    bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+    bea.becomes_builder("Bea").await;
     (bea, Person::sign_up(url, "cleo").await)
 }
 

@@ -164,7 +164,7 @@ both_engines! {
         let log = place.folder.path().join("log");
         let process = Process::serve_telling(&place, "trace", &log);
         let bea = Person::sign_up(&process.url, "bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let hook = WebhookAgent::that(&process.url, |_| Reply::Status(200)).await;
         let (agent, _) = bea.publish_webhook("Hook", &hook.address, "none").await;
         let (session, mut events) = bea.starts(&agent).await;

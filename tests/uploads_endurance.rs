@@ -201,7 +201,7 @@ fn any_number_of_uploads_of_any_kind_leave_memory_and_disk_as_they_were() {
         std::fs::write(&config, "[limits]\ncompileMillis = 3000\n").expect("a file");
         let process = Process::serve_with(&place, &config);
         let bea = Person::sign_up(&process.url, "Bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let (honest, mut random) = (Honest::new(), StdRng::seed_from_u64(20_260_821));
         // Each has at most ten thousand versions.
         let agents = [bea.component_agent("First").await, bea.component_agent("Second").await];

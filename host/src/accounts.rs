@@ -39,6 +39,9 @@ pub struct User {
 pub struct Company {
     pub id: CompanyId,
     pub name: String,
+    pub logo_url: Option<String>,
+    /// How its next sessions are paid: `wallet` or `subscription`.
+    pub billing_model: String,
     pub created_at: Timestamp,
 }
 
@@ -148,9 +151,37 @@ pub async fn user(tx: &mut Tx, id: UserId) -> Result<User> {
 
 /// The company a user belongs to.
 pub async fn company_of(tx: &mut Tx, user: UserId) -> Result<Company> {
-    let sql = "SELECT c.id, c.name, c.created_at FROM companies c
+    let sql = "SELECT c.id, c.name, c.logo_url, c.billing_model, c.created_at FROM companies c
                JOIN members m ON m.company_id = c.id WHERE m.user_id = $1";
     tx.query(sql).bind(user).optional().await?.ok_or(Error::not_found("company"))
+}
+
+pub async fn company(tx: &mut Tx, id: CompanyId) -> Result<Company> {
+    let sql = "SELECT id, name, logo_url, billing_model, created_at FROM companies WHERE id = $1";
+    tx.query(sql).bind(id).optional().await?.ok_or(Error::not_found("company"))
+}
+
+/// The company, which nobody else changes meanwhile.
+pub async fn company_to_change(tx: &mut Tx, id: CompanyId) -> Result<Company> {
+    let sql = "SELECT id, name, logo_url, billing_model, created_at FROM companies WHERE id = $1";
+    tx.query_locked(sql).bind(id).optional().await?.ok_or(Error::not_found("company"))
+}
+
+/// Writes what a company says of itself, and how its next sessions are paid.
+pub async fn change_company(tx: &mut Tx, company: &Company) -> Result<()> {
+    let sql = "UPDATE companies SET name = $2, logo_url = $3, billing_model = $4 WHERE id = $1";
+    let changed = tx.query(sql).bind(company.id).bind(&*company.name);
+    changed.bind(company.logo_url.as_deref()).bind(&*company.billing_model).run().await?;
+    Ok(())
+}
+
+/// Its name, and the mail address of the admin who was there first.
+pub async fn payer(tx: &mut Tx, id: CompanyId) -> Result<(String, String)> {
+    let sql = "SELECT c.name, u.email FROM companies c
+               JOIN members m ON m.company_id = c.id AND m.role = 'admin'
+               JOIN users u ON u.id = m.user_id
+               WHERE c.id = $1 ORDER BY m.joined_at LIMIT 1";
+    tx.query(sql).bind(id).optional().await?.ok_or(Error::not_found("company"))
 }
 
 /// Makes a bearer token. It is told once; what is stored cannot be turned back.

@@ -14,11 +14,15 @@ mod catalogue;
 mod components;
 mod cron;
 mod direct_messages;
+mod earnings;
 mod files;
 mod input;
+mod internal;
+mod invoices;
 mod messages;
 mod notifications;
 mod page;
+mod plans;
 mod problem;
 mod receipts;
 mod rentals;
@@ -29,23 +33,35 @@ mod shared_items;
 mod socket;
 mod sse;
 mod stream;
+mod stripe;
 mod tail;
 mod token_path;
 mod uploads;
+mod wallet;
 mod webhook;
 
 use crate::{
     error::{Error, Kind},
     host::Host,
 };
-use axum::{Json, Router, extract::DefaultBodyLimit, http::StatusCode, middleware, routing::get};
+use axum::{
+    Json, Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, HeaderValue, StatusCode},
+    middleware,
+    routing::get,
+};
 use serde_json::{Value, json};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use uploads::report;
 
 /// The largest JSON body. Messages are far smaller; uploads of components have
 /// their own limit.
 const BODY_BYTES: usize = 1 << 20;
+
+/// Who takes payments.
+const GATEWAY: HeaderName = HeaderName::from_static("aiybiz-gateway");
 
 pub fn router(host: Host) -> Router {
     let routes = Router::new()
@@ -71,6 +87,8 @@ pub fn router(host: Host) -> Router {
         .merge(socket::routes())
         .merge(cron::routes())
         .merge(admin::routes())
+        .merge(money(&host))
+        .merge(internal::routes())
         .route("/healthz", get(async || Json(json!({ "ok": true }))))
         .route("/readyz", get(ready))
         .fallback(async || Error::not_found("route"))
@@ -81,6 +99,18 @@ pub fn router(host: Host) -> Router {
         .layer(middleware::from_fn_with_state(host.clone(), problem::wrap))
         .with_state(host);
     token_path::before(routes)
+}
+
+/// What is about money says in its headers whose it is: a test gateway's is nobody's.
+fn money(host: &Host) -> Router<Host> {
+    let gateway = HeaderValue::from_static(host.payments.name());
+    Router::new()
+        .merge(wallet::routes())
+        .merge(invoices::routes())
+        .merge(stripe::routes())
+        .merge(plans::routes())
+        .merge(earnings::routes())
+        .layer(SetResponseHeaderLayer::overriding(GATEWAY, gateway))
 }
 
 /// Can this process serve? It can when the database answers and it is not

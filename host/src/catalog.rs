@@ -48,6 +48,8 @@ pub struct Template {
     /// Since when new sessions keep the version they begin with.
     pub pinned_since: Option<Timestamp>,
     pub created_at: Timestamp,
+    /// Its builder has an account to which he can be paid.
+    pub payable: bool,
 }
 
 /// What still keeps a template from being published.
@@ -56,6 +58,8 @@ pub struct Template {
 pub enum Blocker {
     NoWebhookUrl,
     NoActiveComponent,
+    /// The builder cannot be paid: he has not told the payment provider who he is.
+    NoConnectAccount,
 }
 
 impl Blocker {
@@ -63,12 +67,23 @@ impl Blocker {
         match self {
             Self::NoWebhookUrl => "no_webhook_url",
             Self::NoActiveComponent => "no_active_component",
+            Self::NoConnectAccount => "no_connect_account",
         }
     }
 }
 
 impl Template {
+    /// What keeps it from being published.
     pub fn blockers(&self) -> Vec<Blocker> {
+        let mut found = self.cannot_run();
+        if !self.payable {
+            found.push(Blocker::NoConnectAccount);
+        }
+        found
+    }
+
+    /// What keeps it from being run at all.
+    pub fn cannot_run(&self) -> Vec<Blocker> {
         let mut found = Vec::new();
         if self.delivery == "webhook" && self.webhook_url.is_none() {
             found.push(Blocker::NoWebhookUrl);
@@ -177,8 +192,10 @@ pub async fn update(
 }
 
 pub async fn find(tx: &mut Tx, id: AgentId) -> Result<Option<Template>> {
-    let sql = "SELECT a.*, b.display_name AS builder_name FROM agents a
+    let sql = "SELECT a.*, b.display_name AS builder_name,
+                   COALESCE(p.payable, FALSE) AS payable FROM agents a
                JOIN builders b ON b.id = a.builder_id
+               LEFT JOIN payees p ON p.builder_id = a.builder_id
                WHERE a.id = $1 AND a.deleted_at IS NULL";
     Ok(tx.query(sql).bind(id).optional().await?)
 }
@@ -212,8 +229,10 @@ pub async fn of_builder(
     limit: i64,
 ) -> Result<Vec<Template>> {
     let found = tx.query(
-        "SELECT a.*, b.display_name AS builder_name FROM agents a
+        "SELECT a.*, b.display_name AS builder_name,
+             COALESCE(p.payable, FALSE) AS payable FROM agents a
          JOIN builders b ON b.id = a.builder_id
+         LEFT JOIN payees p ON p.builder_id = a.builder_id
          WHERE a.builder_id = $1 AND a.deleted_at IS NULL AND ($2 IS NULL OR a.id < $2)
          ORDER BY a.id DESC LIMIT $3",
     );
@@ -236,8 +255,10 @@ pub async fn published(
     limit: i64,
 ) -> Result<Vec<Template>> {
     let found = tx.query(
-        "SELECT a.*, b.display_name AS builder_name FROM agents a
+        "SELECT a.*, b.display_name AS builder_name,
+             COALESCE(p.payable, FALSE) AS payable FROM agents a
          JOIN builders b ON b.id = a.builder_id
+         LEFT JOIN payees p ON p.builder_id = a.builder_id
          WHERE a.status = 'active' AND a.deleted_at IS NULL AND ($1 IS NULL OR a.id < $1)
            AND ($2 IS NULL OR LOWER(a.name || ' ' || a.description) LIKE LOWER($2) ESCAPE '\\')
            AND ($3 IS NULL OR LOWER(CAST(a.themes AS TEXT)) LIKE LOWER($3) ESCAPE '\\')
@@ -276,6 +297,10 @@ pub async fn publish(tx: &mut Tx, clock: &Clock, template: &Template) -> Result<
             Blocker::NoWebhookUrl => "webhookUrl must be set before publishing",
             Blocker::NoActiveComponent => {
                 "a component must be uploaded and activated before publishing"
+            }
+            Blocker::NoConnectAccount => {
+                "tell the payment provider who is paid before publishing: POST \
+                 /stripe/connect/onboard"
             }
         };
         return Err(Error::conflict(blocker.code(), detail));

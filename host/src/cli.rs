@@ -5,7 +5,7 @@
 mod inspect;
 
 use crate::{
-    accounts,
+    accounts, billing,
     catalog::{settings, signing},
     clock::Clock,
     config::{Config, Flags},
@@ -56,6 +56,9 @@ enum Command {
     /// Work with the clients' libraries
     #[command(subcommand)]
     Files(FilesCommand),
+    /// Work with the ledger
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Say what an upload of this component would answer
     Inspect { file: PathBuf },
     /// Work with the settings
@@ -75,6 +78,12 @@ enum Operator {
 #[derive(Subcommand)]
 enum FilesCommand {
     /// Say where libraries, what is counted of them, and the store disagree
+    Check,
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// Say whether every cent is where it should be
     Check,
 }
 
@@ -125,6 +134,7 @@ fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
             Command::Operator(Operator::Grant { email }) => grant(config, &email).await,
             Command::Reseal => reseal(config).await,
             Command::Files(FilesCommand::Check) => check_files(config).await,
+            Command::Ledger(LedgerCommand::Check) => check_ledger(config).await,
             Command::Inspect { file } => inspect::run(config, &file).await,
             Command::Config(ConfigCommand::Check) => {
                 println!("the settings make sense");
@@ -138,6 +148,11 @@ fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
 async fn serve(config: Config) -> Result<()> {
     let listener = serve::listen(config.listen).await?;
     let host = Host::open(config, Clock::default(), sandbox::this_program()).await?;
+    if host.payments.name() == "test" {
+        tracing::warn!("no STRIPE_SECRET_KEY: the built-in test gateway takes payments");
+    } else if host.config.money.stripe_webhook_secret.is_empty() {
+        tracing::warn!("no STRIPE_WEBHOOK_SECRET: nothing that Stripe tells is believed");
+    }
     println!("listening on http://{}", listener.local_addr()?);
     serve::until(host, listener, serve::signal()).await
 }
@@ -160,6 +175,21 @@ async fn grant(config: Config, email: &str) -> Result<()> {
     tx.commit().await?;
     db.close().await;
     println!("{email} is an operator");
+    Ok(())
+}
+
+async fn check_ledger(config: Config) -> Result<()> {
+    let db = Db::open(&config.database_url).await.context("database")?;
+    let checks = billing::check::check(&mut db.read().await?).await?;
+    db.close().await;
+    for check in &checks {
+        let mark = if check.ok { "ok   " } else { "WRONG" };
+        println!("{mark} {} {}", check.name, check.detail);
+    }
+    let wrong = checks.iter().filter(|check| !check.ok).count();
+    if wrong > 0 {
+        bail!("{wrong} of {} checks do not hold", checks.len());
+    }
     Ok(())
 }
 

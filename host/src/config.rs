@@ -4,6 +4,8 @@
 //! camelCase, and an unknown name in it is an error. Secrets that nobody gave are
 //! made once and kept in the data folder.
 
+pub mod money;
+
 use crate::{
     clock::Clock,
     files::usage::Quota,
@@ -14,6 +16,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ipnet::IpNet;
+use money::Money;
 use serde::{Deserialize, Serialize};
 use std::{
     io::Write,
@@ -146,6 +149,12 @@ pub struct Flags {
     /// address by which the caller knows this host]
     #[arg(long, env = "AIYBIZ_FILES_URL", global = true)]
     pub files_url: Option<String>,
+    #[command(flatten)]
+    pub payments: money::Given,
+    /// With which `POST /internal/check-sessions` is called [default: made once, kept in the
+    /// data folder]
+    #[arg(long, env = "AIYBIZ_INTERNAL_SECRET", hide_env_values = true, global = true)]
+    pub internal_secret: Option<String>,
     /// A TOML file with these settings and the sandbox's limits
     #[arg(long, env = "AIYBIZ_CONFIG", global = true)]
     pub config: Option<PathBuf>,
@@ -189,8 +198,10 @@ struct Toml {
     company_file_bytes: Option<u64>,
     session_file_bytes: Option<u64>,
     files_url: Option<String>,
+    internal_secret: Option<String>,
     secret_key: Option<String>,
     previous_secret_keys: Option<Vec<String>>,
+    payments: money::Given,
     pool: Pool,
     limits: Limits,
 }
@@ -221,8 +232,12 @@ pub struct Config {
     pub stream_seconds: u64,
     pub webhook_patience_seconds: u64,
     pub agent_calls_per_minute: NonZeroU32,
+    #[serde(rename = "payments")]
+    pub money: Money,
     pub pool: Pool,
     pub limits: Limits,
+    #[serde(skip)]
+    pub internal_secret: Option<String>,
     #[serde(skip)]
     pub secret_key: Option<[u8; 32]>,
     #[serde(skip)]
@@ -239,6 +254,7 @@ impl Config {
                 toml::from_str(&text).with_context(|| format!("config file {}", path.display()))?
             }
         };
+        let quota = quota(&flags, &file);
         let data_dir = flags.data_dir.or(file.data_dir).unwrap_or_else(|| "data".into());
         let database_url = flags.database_url.or(file.database_url);
         let database_url =
@@ -284,13 +300,10 @@ impl Config {
         if !(1..=MOST_WEBHOOK_PATIENCE_SECONDS).contains(&webhook_patience_seconds) {
             bail!("webhookPatienceSeconds must be between 1 and {MOST_WEBHOOK_PATIENCE_SECONDS}");
         }
-        let bytes =
-            |flag: Option<u64>, file: Option<u64>, default| flag.or(file).unwrap_or(default);
-        let quota = Quota {
-            file: bytes(flags.file_bytes, file.file_bytes, FILE_BYTES),
-            company: bytes(flags.company_file_bytes, file.company_file_bytes, COMPANY_FILE_BYTES),
-            session: bytes(flags.session_file_bytes, file.session_file_bytes, SESSION_FILE_BYTES),
-        };
+        let internal_secret = flags.internal_secret.or(file.internal_secret);
+        if internal_secret.as_ref().is_some_and(|secret| secret.len() < 16) {
+            bail!("internalSecret must have 16 characters or more");
+        }
         let files_url = flags.files_url.or(file.files_url);
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let secret_key = flags.secret_key.or(file.secret_key);
@@ -318,7 +331,9 @@ impl Config {
                 .or(file.agent_calls_per_minute)
                 .unwrap_or(AGENT_CALLS_PER_MINUTE),
             quota,
-            files_url: files_url.map(|url| origin(&url)).transpose()?,
+            files_url: files_url.map(|url| origin("filesUrl", &url)).transpose()?,
+            money: Money::of(flags.payments, file.payments)?,
+            internal_secret,
             pool: file.pool,
             limits: file.limits,
             secret_key: secret_key.map(|text| parse_key(&text)).transpose()?,
@@ -350,7 +365,21 @@ impl Config {
         if let Some(given) = self.secret_key {
             return Ok(given);
         }
-        let path = self.data_dir.join("secret.key");
+        self.kept("secret.key", fresh)
+    }
+
+    /// What a scheduler of the operator's shows to be let in: the secret given, or the one in
+    /// the data folder.
+    pub fn internal(&self, fresh: [u8; 32]) -> Result<String> {
+        match &self.internal_secret {
+            Some(given) => Ok(given.clone()),
+            None => Ok(crate::seal::hex(&self.kept("internal.secret", fresh)?)),
+        }
+    }
+
+    /// What is in this file of the data folder, made now if there is none.
+    fn kept(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
+        let path = self.data_dir.join(name);
         if let Some(kept) = read_key(&path)? {
             return Ok(kept);
         }
@@ -369,6 +398,15 @@ impl Config {
             }
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
+    }
+}
+
+fn quota(flags: &Flags, file: &Toml) -> Quota {
+    let bytes = |flag: Option<u64>, file: Option<u64>, default| flag.or(file).unwrap_or(default);
+    Quota {
+        file: bytes(flags.file_bytes, file.file_bytes, FILE_BYTES),
+        company: bytes(flags.company_file_bytes, file.company_file_bytes, COMPANY_FILE_BYTES),
+        session: bytes(flags.session_file_bytes, file.session_file_bytes, SESSION_FILE_BYTES),
     }
 }
 
@@ -395,11 +433,11 @@ fn read_key(path: &Path) -> Result<Option<[u8; 32]>> {
 }
 
 /// A scheme and a host, and nothing behind them.
-fn origin(text: &str) -> Result<String> {
-    let url = url::Url::parse(text).with_context(|| format!("filesUrl: {text}"))?;
+fn origin(name: &str, text: &str) -> Result<String> {
+    let url = url::Url::parse(text).with_context(|| format!("{name}: {text}"))?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     if !matches!(url.scheme(), "http" | "https") || !bare || !url.username().is_empty() {
-        bail!("filesUrl must be http:// or https:// and a host, with nothing behind it");
+        bail!("{name} must be http:// or https:// and a host, with nothing behind it");
     }
     Ok(url.origin().ascii_serialization())
 }

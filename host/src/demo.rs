@@ -14,7 +14,7 @@ use crate::{
     host::Host,
     sandbox, serve,
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::path::PathBuf;
 
 /// The password of every seeded account.
@@ -31,6 +31,9 @@ pub fn defaults(mut flags: Flags) -> Flags {
 }
 
 pub async fn run(config: Config, once: bool) -> Result<()> {
+    if config.money.stripe_secret_key.is_some() {
+        bail!("the demo pays with the built-in test gateway: unset STRIPE_SECRET_KEY");
+    }
     // Somebody may be running already: a demo takes any port rather than fail.
     let listener = match serve::listen(config.listen).await {
         Ok(listener) => listener,

@@ -15,6 +15,8 @@ pub enum Kind {
     Invalid,
     /// Nobody is signed in, or the token is not (or no longer) good.
     Unauthenticated,
+    /// It costs more than there is.
+    Payment,
     /// Known, but not allowed to do this.
     Forbidden,
     /// There is no such thing, or it is somebody else's.

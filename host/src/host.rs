@@ -12,11 +12,13 @@ use crate::{
     net::{self, Guard, Out, Post},
     objects::{Begun, Objects},
     pace::Pace,
+    payments::{self, Gateway},
     policy::Policy,
     sandbox::{self, Sandbox},
     seal::Key,
     sessions::lane::{Lease, NodeKey},
     storage::{Db, skew},
+    timestamp::Timestamp,
 };
 use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -24,7 +26,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -67,8 +69,17 @@ pub struct Host {
     pub lanes: TaskTracker,
     /// Says "begin nothing new".
     pub stopping: CancellationToken,
+    /// Since when this process has looked for what is due without a break.
+    pub attentive: Arc<Mutex<Timestamp>>,
     /// Something may be due.
     pub due: Arc<Notify>,
+    pub payments: Arc<dyn Gateway>,
+    /// The payment provider has told something.
+    pub told: Arc<Notify>,
+    /// Money is to be sent.
+    pub owed: Arc<Notify>,
+    /// With which an operator's scheduler is let in.
+    pub internal: Arc<str>,
     /// Components that say very much pass here one by one.
     pub torrent: Arc<Semaphore>,
 }
@@ -81,6 +92,9 @@ impl Host {
             .with_context(|| format!("data folder {}", config.data_dir.display()))?;
         let (node, folder) = own(&config.data_dir, &clock)?;
         let key = config.key(&clock)?;
+        let (secret, base) = (&config.money.stripe_secret_key, &config.money.stripe_api_base);
+        let payments = payments::open(secret.as_deref(), base.as_deref(), &clock)?;
+        let internal = config.internal(clock.random())?.into();
         let db = Db::open(&config.database_url).await.context("database")?;
         if let Some(skew) = db.skew(&clock).await?.filter(|skew| *skew > skew::MOST) {
             bail!("this machine's clock and the database's differ by {skew:?}; set them right");
@@ -103,6 +117,7 @@ impl Host {
             guard = guard.asking(server)?;
         }
         let (bus, hints) = Bus::new();
+        let now = clock.now();
         let host = Self {
             db,
             objects,
@@ -128,7 +143,12 @@ impl Host {
             tasks: TaskTracker::new(),
             lanes: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            attentive: Arc::new(Mutex::new(now)),
             due: Arc::default(),
+            payments,
+            told: Arc::default(),
+            owed: Arc::default(),
+            internal,
             torrent: Arc::new(Semaphore::new(1)),
         };
         let telling = bus::across_processes(host.bus.clone(), host.db.clone(), hints);

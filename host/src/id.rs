@@ -49,6 +49,26 @@ id! {
     EventId;
     /// A file or a folder.
     NodeId;
+    /// An account of the ledger.
+    AccountId;
+    /// Something that moved money.
+    PostingId;
+    /// A line of what a client is told of its wallet.
+    TransactionId;
+    /// What a client is told of what one session cost.
+    InvoiceId;
+    /// A payment into a wallet.
+    TopupId;
+    /// Money of a client that came by one charge.
+    LotId;
+    /// Money on its way to a builder.
+    TransferId;
+    /// Money on its way back to a client.
+    RefundId;
+    /// What a seat costs, and how many sessions it is good for.
+    PlanId;
+    /// A company's seats.
+    SubscriptionId;
     /// A document or a secret that a client has handed to a session.
     ItemId;
     /// Something the platform has told a user.

@@ -11,16 +11,17 @@
 //! cli  demo  serve
 //! api
 //! work                                          host, config below it
-//! accounts  catalog  sessions  files            a noun each: types, SQL, rules
+//! accounts  catalog  sessions  files  billing   a noun each: types, SQL, rules
 //! policy  audit  notifications
-//! delivery → sandbox
+//! delivery → sandbox                            payments
 //! reseal  storage  bus  objects  net            no domain words
-//! error  clock  id  timestamp  seal
+//! error  clock  id  timestamp  money  seal
 //! ```
 
 pub mod accounts;
 pub mod api;
 pub mod audit;
+pub mod billing;
 pub mod bus;
 pub mod catalog;
 pub mod cli;
@@ -32,10 +33,12 @@ pub mod error;
 pub mod files;
 pub mod host;
 pub mod id;
+pub mod money;
 pub mod net;
 pub mod notifications;
 pub mod objects;
 pub mod pace;
+pub mod payments;
 pub mod policy;
 pub mod reseal;
 pub mod sandbox;

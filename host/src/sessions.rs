@@ -25,6 +25,7 @@ pub mod tickets;
 pub mod withdrawn;
 
 use crate::{
+    billing::{charges, subscriptions, wallet},
     catalog::{self, Template, canaries},
     clock::Clock,
     error::{Error, Kind, Result},
@@ -91,17 +92,33 @@ pub struct Told {
     pub claimed: bool,
 }
 
-/// Opens a session with a template that the caller may use. For a `fresh` one, no
-/// instance is kept between events.
+/// Who opens a session, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    pub company: CompanyId,
+    pub member: MemberId,
+    pub lease: Lease,
+    /// It costs nothing: its own builder tries a draft.
+    pub free: bool,
+    /// No instance is kept between events.
+    pub fresh: bool,
+    /// Cents that it costs at least, if it costs anything.
+    pub least_cents: i64,
+}
+
+/// Opens a session with a template that the caller may use. 402 when the company's wallet
+/// does not cover an hour, or its subscription is not good; 429 when its seats are taken.
 pub async fn open(
     tx: &mut Tx,
     clock: &Clock,
     template: &Template,
-    company: CompanyId,
-    member: MemberId,
-    lease: Lease,
-    fresh: bool,
+    opening: Opening,
 ) -> Result<(Session, Told)> {
+    let Opening { company, member, lease, free, fresh, least_cents } = opening;
+    let model = if free { "free".to_owned() } else { wallet::model(tx, company).await? };
+    if model == "subscription" {
+        subscriptions::seat(tx, company).await?;
+    }
     if let Some(most) = template.max_sessions {
         // The template's row is the queue for its places.
         tx.query_locked("SELECT id FROM agents WHERE id = $1").bind(template.id).run().await?;
@@ -118,7 +135,7 @@ pub async fn open(
         "INSERT INTO sessions (id, agent_id, company_id, member_id, status, agent_name, delivery,
              billing_model, price_cents_per_hour, created_at, last_seq, queued, lane_claim,
              lane_until, lane_due, version, pinned_since, canary_id, fresh, builder_id)
-         VALUES ($1, $2, $3, $4, 'provisioning', $5, $6, 'free', $7, $8, 1, 1, $9, $10, $8, $11,
+         VALUES ($1, $2, $3, $4, 'provisioning', $5, $6, $16, $7, $8, 1, 1, $9, $10, $8, $11,
              $12, $13, $14, $15)
          RETURNING ",
         session_columns!()
@@ -140,9 +157,16 @@ pub async fn open(
         .bind(canary)
         .bind(fresh)
         .bind(template.builder_id)
+        .bind(&*model)
         .one()
         .await;
     let session: Session = gone(session)?.ok_or(Error::not_found("agent"))?;
+    if model == "wallet" {
+        let (session, builder) = (session.id, session.builder_id);
+        let price_cents = template.price_cents_per_hour;
+        let new = charges::New { session, company, builder, price_cents, least_cents };
+        charges::begin(tx, clock, new).await?;
+    }
     catalog::still_there(tx, template.id).await?;
     let new = New::of("session_started", json!({})).running();
     let entry = log::insert(tx, session.id, 1, clock.id(), new, now).await?;
@@ -236,6 +260,14 @@ async fn cannot_say(tx: &mut Tx, id: SessionId, company: CompanyId) -> Result<Er
     })
 }
 
+/// A company's sessions on seats that are not over.
+pub async fn on_seats(tx: &mut Tx, company: CompanyId) -> Result<Vec<SessionId>> {
+    let sql = "SELECT id FROM sessions
+               WHERE company_id = $1 AND billing_model = 'subscription' AND status <> 'completed'";
+    let found: Vec<(SessionId,)> = tx.query(sql).bind(company).all().await?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
 /// An agent's sessions that are not over.
 pub async fn running(tx: &mut Tx, agent: AgentId) -> Result<Vec<SessionId>> {
     let sql = "SELECT id FROM sessions WHERE agent_id = $1 AND status <> 'completed'";
@@ -286,6 +318,18 @@ pub async fn still_provisioning(tx: &mut Tx, id: SessionId) -> Result<bool> {
     Ok(found.is_some())
 }
 
+/// Is it going on? It stays so until the transaction ends.
+pub async fn still_active(tx: &mut Tx, id: SessionId) -> Result<bool> {
+    let sql = "SELECT id FROM sessions WHERE id = $1 AND status = 'active'";
+    let found: Option<(SessionId,)> = tx.query_locked(sql).bind(id).optional().await?;
+    Ok(found.is_some())
+}
+
+/// Tells who opened it that the next hour is not covered.
+pub async fn warn_of_low_balance(tx: &mut Tx, clock: &Clock, id: SessionId) -> Result<()> {
+    notice::low_balance(tx, clock, id).await
+}
+
 /// The agent is ready. None when it was already, or when the session is over.
 pub async fn activate(tx: &mut Tx, clock: &Clock, id: SessionId) -> Result<Option<Entry>> {
     let now = clock.now();
@@ -296,6 +340,7 @@ pub async fn activate(tx: &mut Tx, clock: &Clock, id: SessionId) -> Result<Optio
     );
     let session: Option<Session> = tx.query(sql).bind(id).bind(now).optional().await?;
     let Some(session) = session else { return Ok(None) };
+    charges::began(tx, id, now).await?;
     let seq = session.last_seq;
     let new = New::of("session", json!({ "session": session }));
     Ok(Some(log::insert(tx, id, seq, clock.id(), new, now).await?))
@@ -312,13 +357,21 @@ pub async fn end(
     lease: Lease,
 ) -> Result<Option<Told>> {
     let now = clock.now();
+    let sql = concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions WHERE id = $1 AND status <> 'completed'"
+    );
+    let session: Option<Session> = tx.query_locked(sql).bind(id).optional().await?;
+    let Some(session) = session else { return Ok(None) };
+    let settled = charges::settle(tx, clock, id, &session.agent_name, session.started_at).await?;
+    let (ended_at, billed) = settled.map_or((now, 0), |s| (s.ended_at, s.billed_cents));
     let ended = tx.query(
         "UPDATE sessions SET status = 'completed', ended_at = $2, end_reason = $3,
-             billed_cents = 0, last_seq = last_seq + 1
-         WHERE id = $1 AND status <> 'completed' RETURNING last_seq",
+             billed_cents = $4, last_seq = last_seq + 1
+         WHERE id = $1 RETURNING last_seq",
     );
-    let ended: Option<(i64,)> = ended.bind(id).bind(now).bind(reason).optional().await?;
-    let Some((seq,)) = ended else { return Ok(None) };
+    let (seq,): (i64,) = ended.bind(id).bind(ended_at).bind(reason).bind(billed).one().await?;
     // Nobody can finish them any more.
     drafts::delete_all(tx, id).await?;
     shared::purge(tx, id).await?;
@@ -337,7 +390,7 @@ pub async fn end(
     let queued = queued.bind(id).bind(cancelled).bind(lease.claim).bind(lease.until).bind(now);
     let (holder,): (Option<ClaimId>,) = queued.one().await?;
     let claimed = holder == Some(lease.claim);
-    let new = New::of("session_ended", json!({ "reason": reason, "billedCents": 0 }));
+    let new = New::of("session_ended", json!({ "reason": reason, "billedCents": billed }));
     let new = if claimed { new.running() } else { new.queued() };
     let entry = log::insert(tx, id, seq, clock.id(), new, now).await?;
     if reason != "client" {

@@ -21,6 +21,7 @@
 //! SQLite has one writer at a time. Its waiting writers share one fsync (`group.rs`);
 //! nobody outside this folder notices.
 
+mod append_only;
 mod away;
 mod checkpoint;
 mod group;
@@ -104,6 +105,7 @@ impl Db {
         let pool = trusting(PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS));
         let pool = pool.connect_with(options.clone()).await?;
         MIGRATIONS.run(&pool).await?;
+        append_only::on_postgres(&mut *pool.acquire().await?).await?;
         Ok(Self::Postgres { pool, options: Box::new(options) })
     }
 

@@ -41,6 +41,11 @@ impl Timestamp {
         self.0.unix_timestamp()
     }
 
+    /// The beginning of its second.
+    pub fn to_second(self) -> Self {
+        Self(self.0.truncate_to_second())
+    }
+
     /// How long after `earlier` this is; zero when it is before.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::try_from(self.0 - earlier.0).unwrap_or_default()

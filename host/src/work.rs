@@ -4,15 +4,20 @@
 //! The loop here finds the others: those whose driver died, and those that wait for
 //! another try. It asks the database once a second, and at once when told.
 
+pub mod hours;
 mod inboxes;
 pub mod lane;
 pub mod library;
+pub mod missed;
 pub mod outgoing;
 pub mod overdue;
+pub mod payouts;
 mod replays;
 mod retry;
 mod scope;
+pub mod seats;
 pub mod sockets;
+pub mod told;
 pub mod withdrawn;
 
 use crate::{
@@ -25,7 +30,7 @@ use crate::{
     storage::skew,
     timestamp::Timestamp,
 };
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 /// How long something due may wait when nobody said so.
 const LOOK: Duration = Duration::from_secs(1);
@@ -59,6 +64,9 @@ pub fn start(host: &Host) {
     inboxes::watch(host);
     replays::start(host);
     sockets::start(host);
+    told::start(host);
+    hours::start(host);
+    payouts::start(host, host.clock.now());
     let (worker, started) = (host.clone(), host.clock.now());
     host.tasks.spawn(async move {
         if let Err(error) = pick_up(&worker, started).await {
@@ -87,15 +95,15 @@ pub fn start(host: &Host) {
 fn tidy_up(host: &Host) {
     let worker = host.clone();
     host.tasks.spawn(async move {
-        let mut attentive = worker.clock.now();
         loop {
             let tidied = async {
                 tidy(&worker).await?;
-                overdue::end_stale(&worker, attentive).await
+                overdue::end_stale(&worker).await
             };
             if let Err(error) = tidied.await {
                 tracing::error!(%error, "cannot tidy up");
-                attentive = worker.clock.now();
+                *worker.attentive.lock().unwrap_or_else(PoisonError::into_inner) =
+                    worker.clock.now();
             }
             tokio::select! {
                 () = tokio::time::sleep(TIDY) => {}
@@ -120,6 +128,16 @@ async fn pick_up(host: &Host, started: Timestamp) -> crate::error::Result<()> {
     Ok(())
 }
 
+/// Does at once everything that this process does by itself now and then.
+pub async fn check(host: &Host) -> crate::error::Result<()> {
+    while told::apply(host).await? {}
+    hours::check(host).await?;
+    tidy(host).await?;
+    overdue::end_stale(host).await?;
+    while payouts::send(host).await? {}
+    Ok(())
+}
+
 /// Puts away what nobody else will.
 pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     let now = host.clock.now();
@@ -138,6 +156,10 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     overdue::end(host).await?;
     withdrawn::finish(host).await?;
     library::tidy(host).await?;
+    seats::check(host).await?;
+    if let Err(error) = missed::daily(host).await {
+        tracing::error!(%error, "what the payment provider has told cannot be asked for again");
+    }
     sweep_notifications(host).await?;
     sweep_receipts(host).await
 }

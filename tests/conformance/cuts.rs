@@ -96,7 +96,7 @@ async fn cut(client: &str, cuts: u64) -> Told {
     let process = Process::serve_in(&place, unpaced);
     let url = process.url.as_str();
     let (bea, cleo) = (Person::sign_up(url, "bea").await, Person::sign_up(url, "cleo").await);
-    bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+    bea.becomes_builder("Bea").await;
     let echo = bea.publish("Echo", guests::ECHO).await;
     let hook =
         WebhookAgent::that(url, |request| match request.body["message"]["content"].as_str() {

@@ -13,6 +13,7 @@ pub mod events;
 pub mod files;
 pub mod guests;
 pub mod memory;
+pub mod moody;
 pub mod node;
 pub mod people;
 pub mod postgres;
@@ -22,6 +23,7 @@ pub mod relay;
 pub mod sdk;
 pub mod socket;
 pub mod stream;
+pub mod stripe;
 pub mod tripwire;
 pub mod tus;
 pub mod voice;
@@ -39,10 +41,12 @@ use aiybiz_host::{
 use std::{
     net::IpAddr,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
+pub use moody::Moody;
 pub use people::Person;
 pub use serde_json::{Value, json};
 pub use stream::Events;
@@ -176,6 +180,22 @@ impl Platform {
         Self::open_at(place, config, Clock::default(), prepare).await
     }
 
+    /// With a payment provider of the test's own.
+    pub async fn start_with_provider(engine: Engine) -> (Self, Moody) {
+        Self::provided(engine, |_| ()).await
+    }
+
+    /// Likewise, with other settings than the defaults.
+    pub async fn provided(engine: Engine, change: impl FnOnce(&mut Config)) -> (Self, Moody) {
+        let (place, clock) = (Place::new(engine).await, Clock::default());
+        let mut config = Config::load(place.flags()).expect("sensible settings");
+        change(&mut config);
+        let moody = Moody::new(clock.clone());
+        let payments = Arc::new(moody.clone());
+        let prepare = |host: &mut Host| host.payments = payments;
+        (Self::open_at(place, config, clock, prepare).await, moody)
+    }
+
     pub fn place(&self) -> &Place {
         self.place.as_ref().expect("it is there while the platform runs")
     }
@@ -249,7 +269,7 @@ impl Platform {
     /// Someone who has also become a builder.
     pub async fn builder(&self, name: &str) -> Person {
         let person = self.person(name).await;
-        person.post("/builder", json!({ "displayName": name })).await.created();
+        person.becomes_builder(name).await;
         person
     }
 

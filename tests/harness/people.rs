@@ -25,8 +25,43 @@ pub struct Answer {
 }
 
 impl Person {
-    /// Signs up under a mail address that nobody else has.
+    /// Signs up, and pays in as much as one payment may be.
     pub async fn sign_up(url: &str, name: &str) -> Self {
+        let person = Self::penniless(url, name).await;
+        person.pays_in(1_000_000).await;
+        person
+    }
+
+    /// Tops the wallet up, and waits until the money is there.
+    pub async fn pays_in(&self, cents: i64) {
+        let has = async || self.get("/wallet").await.ok()["balanceCents"].as_i64().expect("cents");
+        let before = has().await;
+        self.asks_once("/stripe/wallet/topup", json!({ "amountCents": cents })).await.ok();
+        while has().await < before + cents {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Posts under a name that was never used.
+    pub async fn asks_once(&self, path: &str, body: Value) -> Answer {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{}-{}", self.email, COUNT.fetch_add(1, Ordering::Relaxed));
+        self.asks_as(&name, path, body).await
+    }
+
+    pub async fn asks_as(&self, name: &str, path: &str, body: Value) -> Answer {
+        let request = self.request(Method::POST, path).header("idempotency-key", name);
+        send(request.json(&body)).await
+    }
+
+    /// Becomes a builder who can be paid.
+    pub async fn becomes_builder(&self, name: &str) {
+        self.post("/builder", json!({ "displayName": name })).await.created();
+        self.post("/stripe/connect/onboard", json!({})).await.ok();
+    }
+
+    /// Signs up under a mail address that nobody else has.
+    pub async fn penniless(url: &str, name: &str) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let email = format!("{name}-{}-{number}@example.com", std::process::id()).to_lowercase();
@@ -36,6 +71,13 @@ impl Person {
         person.token = signed["token"].as_str().expect("a token").to_owned();
         person.email = email;
         person
+    }
+
+    /// Signs in again, when the sign-in before is too old.
+    pub async fn signs_in(&mut self) {
+        let body = json!({ "email": self.email, "password": PASSWORD });
+        let signed = self.post("/auth/login", body).await.ok();
+        self.token = signed["token"].as_str().expect("a token").to_owned();
     }
 
     /// Someone who is not signed in.

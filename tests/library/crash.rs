@@ -58,7 +58,7 @@ both_engines! {
         let mut process = Process::serve(&place);
         let url = process.url.clone();
         let bea = Person::sign_up(&url, "bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let agent = bea.publish("Librarian", guests::LIBRARIAN).await;
         let cleo = Person::sign_up(&url, "cleo").await;
         let (session, _) = cleo.starts(&agent).await;

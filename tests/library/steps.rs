@@ -194,7 +194,7 @@ fn what_a_component_writes_is_whole_whenever_its_host_dies() {
             Person::sign_up(&process.url, "bea").await,
             Person::sign_up(&process.url, "cleo").await,
         );
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let agent = bea.publish("Clerk", clerk()).await;
         let (session, _) = cleo.starts(&agent).await;
         cleo.post(&format!("/sessions/{session}/agent-folder"), json!({})).await.created();

@@ -84,7 +84,7 @@ both_engines! {
         let mut process = Process::serve(&place);
         let url = process.url.clone();
         let bea = Person::sign_up(&url, "bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let hook = WebhookAgent::that(&url, |request| {
             Reply::Status(if request.body["event"] == "message" { 503 } else { 200 })
         })

@@ -80,7 +80,7 @@ both_engines! {
         let place = Place::new(engine).await;
         let process = Process::serve(&place);
         let bea = Person::sign_up(&process.url, "bea").await;
-        bea.post("/builder", json!({ "displayName": "Bea" })).await.created();
+        bea.becomes_builder("Bea").await;
         let hook = WebhookAgent::that(&process.url, |_| Reply::Status(200)).await;
         let (template, _) = bea.publish_webhook("Voice", &hook.address, "none").await;
         let cleo = Person::sign_up(&process.url, "cleo").await;

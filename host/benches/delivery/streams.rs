@@ -28,7 +28,7 @@ pub async fn idle_and_fan_out() {
     let place = Place::new(Engine::Sqlite).await;
     let process = Process::serve(&place);
     let builder = Person::sign_up(&process.url, "bea").await;
-    builder.post("/builder", json!({ "displayName": "Bea" })).await.created();
+    builder.becomes_builder("Bea").await;
     let echo = builder.publish("Echo", guests::ECHO).await;
     let client = Person::sign_up(&process.url, "cleo").await;
     let mut sessions = Vec::new();

@@ -1,7 +1,7 @@
 //! Signing up, in and out; who am I; becoming a builder.
 
 use super::{
-    caller::{self, Builder, Caller},
+    caller::{self, Admin, Builder, Caller},
     input::{self, Body},
 };
 use crate::{
@@ -25,6 +25,7 @@ pub(super) fn routes() -> Router<Host> {
         .route("/auth/login", post(log_in))
         .route("/auth/logout", post(log_out))
         .route("/me", get(me))
+        .route("/company", get(company).patch(change_company))
         .route("/builder", post(become_builder).get(builder).patch(change_builder))
 }
 
@@ -108,6 +109,54 @@ async fn me(State(host): State<Host>, Caller(identity): Caller) -> Result<Json<V
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Profile {
     display_name: String,
+}
+
+async fn company(State(host): State<Host>, Caller(caller): Caller) -> Result<Json<Value>> {
+    let mut tx = host.db.look().await?;
+    Ok(Json(json!(accounts::company(&mut tx, caller.company_id).await?)))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CompanyChange {
+    #[serde(default, deserialize_with = "input::given")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "input::nullable")]
+    logo_url: Option<Option<String>>,
+    #[serde(default, deserialize_with = "input::given")]
+    billing_model: Option<String>,
+}
+
+/// What is changed of how it pays goes for sessions that begin later.
+async fn change_company(
+    State(host): State<Host>,
+    Admin(caller): Admin,
+    Body(change): Body<CompanyChange>,
+) -> Result<Json<Value>> {
+    let mut tx = host.db.write().await?;
+    let mut company = accounts::company_to_change(&mut tx, caller.company_id).await?;
+    if let Some(name) = change.name {
+        company.name = input::text("/name", &name, 1..=200)?;
+    }
+    if let Some(logo) = change.logo_url {
+        if logo.as_deref().is_some_and(|logo| !is_https(logo)) {
+            return Err(Error::field("/logoUrl", "must be an https address of at most 2000 bytes"));
+        }
+        company.logo_url = logo;
+    }
+    if let Some(model) = change.billing_model {
+        if !["wallet", "subscription"].contains(&&*model) {
+            return Err(Error::field("/billingModel", "must be wallet or subscription"));
+        }
+        company.billing_model = model;
+    }
+    accounts::change_company(&mut tx, &company).await?;
+    tx.commit().await?;
+    Ok(Json(json!(company)))
+}
+
+fn is_https(text: &str) -> bool {
+    text.len() <= 2_000 && url::Url::parse(text).is_ok_and(|url| url.scheme() == "https")
 }
 
 async fn become_builder(

@@ -2,6 +2,7 @@
 
 mod audit;
 mod limits;
+mod money;
 mod sandbox;
 mod sessions;
 
@@ -12,6 +13,7 @@ pub(super) fn routes() -> Router<Host> {
     Router::new()
         .merge(limits::routes())
         .merge(audit::routes())
+        .merge(money::routes())
         .merge(sandbox::routes())
         .merge(sessions::routes())
 }

@@ -30,6 +30,21 @@ impl FromRequestParts<Host> for Caller {
     }
 }
 
+/// One of a company's admins.
+pub(super) struct Admin(pub(super) Identity);
+
+impl FromRequestParts<Host> for Admin {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
+        let Caller(identity) = Caller::from_request_parts(parts, host).await?;
+        if identity.role != "admin" {
+            return Err(Error::forbidden("not_an_admin", "this is for the company's admins"));
+        }
+        Ok(Self(identity))
+    }
+}
+
 /// A builder.
 pub(super) struct Builder(pub(super) BuilderId);
 
@@ -115,6 +130,11 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = text(headers, header::AUTHORIZATION.as_str())?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// What the caller knows this host by.
+pub(super) fn known_as(headers: &HeaderMap) -> String {
+    format!("http://{}", text(headers, header::HOST.as_str()).unwrap_or("localhost"))
 }
 
 pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

@@ -5,7 +5,7 @@ mod content;
 mod tus;
 
 use super::{
-    caller::Caller,
+    caller::{self, Caller},
     input::{self, Body, Params},
     page,
 };
@@ -27,7 +27,7 @@ use crate::{
 use axum::{
     Json, Router,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     routing::{delete, get, patch, post},
 };
 use serde::Deserialize;
@@ -207,10 +207,7 @@ async fn download_link(
 fn origin(host: &Host, headers: &HeaderMap) -> String {
     match &host.config.files_url {
         Some(url) => url.clone(),
-        None => {
-            let known = headers.get(header::HOST).and_then(|known| known.to_str().ok());
-            format!("http://{}", known.unwrap_or("localhost"))
-        }
+        None => caller::known_as(headers),
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn bytes(request: Request, host: &Host, most: usize) -> Result<
     })
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     // Serde takes a list for the fields in their order.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Error::field("", "must be an object, not a list"));

@@ -36,6 +36,7 @@ fn status(error: &Error) -> StatusCode {
         Kind::Invalid if error.code == "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
         Kind::Invalid => StatusCode::BAD_REQUEST,
         Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Payment => StatusCode::PAYMENT_REQUIRED,
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::Conflict => StatusCode::CONFLICT,

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     host::Host,
     id::{AgentId, SessionId},
-    sessions::{self, log::Entry, tickets},
+    sessions::{self, Opening, log::Entry, tickets},
     work,
 };
 use axum::{
@@ -52,7 +52,7 @@ async fn open(
     if template.status != "active" && !own {
         return Err(Error::not_found("agent"));
     }
-    if let Some(blocker) = template.blockers().first() {
+    if let Some(blocker) = template.cannot_run().first() {
         return Err(Error::conflict(blocker.code(), "the agent is not ready to run"));
     }
     let webhook = endpoints::find(&mut tx, template.id).await?;
@@ -67,9 +67,15 @@ async fn open(
     // What a component only seems to remember is found before anybody rents it.
     let fresh = draft && !new.keep_instance.unwrap_or(false);
     let lease = host.lease();
-    let (company, member) = (caller.company_id, caller.member_id);
-    let opened = sessions::open(&mut tx, &host.clock, &template, company, member, lease, fresh);
-    let opened = opened.await?;
+    let opening = Opening {
+        company: caller.company_id,
+        member: caller.member_id,
+        lease,
+        free: draft,
+        fresh,
+        least_cents: host.config.money.session_least_cents,
+    };
+    let opened = sessions::open(&mut tx, &host.clock, &template, opening).await?;
     tx.commit().await?;
     let (session, told) = opened;
     work::lane::told(&host, told, lease.claim);

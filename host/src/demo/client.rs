@@ -39,6 +39,13 @@ impl Client {
         answer(self.request(Method::POST, path).json(&body)).await
     }
 
+    /// Pays in, under a name of its own.
+    pub(super) async fn pay_in(&self, name: &str, cents: i64) -> Result<Value> {
+        let request = self.request(Method::POST, "/stripe/wallet/topup");
+        let request = request.header("idempotency-key", name);
+        answer(request.json(&json!({ "amountCents": cents }))).await
+    }
+
     pub(super) async fn upload(&self, path: &str, wasm: &'static [u8]) -> Result<Value> {
         let request = self.request(Method::POST, path).header("content-type", "application/wasm");
         answer(request.body(wasm)).await

@@ -23,7 +23,7 @@ const BOOK: &str = "Call me Ishmael.\nSome years ago, never mind how long precis
 pub(super) async fn play(host: &Host, url: &str) -> Result<()> {
     title("aiybiz demo");
     println!("  serving at {url}, data in {}", host.config.data_dir.display());
-    println!("  no payments yet: sessions are free\n");
+    println!("  no payment provider's key: payments are the built-in test gateway's\n");
 
     let builder = Client::enter(url, "builder@demo.test", "Bea Builder", PASSWORD).await?;
     let client = Client::enter(url, "client@demo.test", "Cleo Client", PASSWORD).await?;
@@ -33,6 +33,8 @@ pub(super) async fn play(host: &Host, url: &str) -> Result<()> {
     tx.commit().await?;
     // It is there already when the demo has run before.
     let _ = builder.post("/builder", json!({ "displayName": "Bea's Agents" })).await;
+    builder.post("/stripe/connect/onboard", json!({})).await?;
+    top_up(host, &client).await?;
 
     title("A component, run in this process");
     let echo = component(&builder, "Echo", "🦜", "Says what you say.", ECHO).await?;
@@ -132,6 +134,22 @@ async fn template(builder: &Client, fields: Value) -> Result<String> {
         None => builder.post("/builder/agents", fields).await?,
     };
     Ok(made["id"].as_str().context("no id")?.to_owned())
+}
+
+/// Pays in through the test gateway, unless there is enough for both conversations.
+async fn top_up(host: &Host, client: &Client) -> Result<()> {
+    let has = async || -> Result<i64> {
+        Ok(client.get("/wallet").await?["availableCents"].as_i64().unwrap_or(0))
+    };
+    if has().await? < 2_000 {
+        let name = format!("demo-{}", host.clock.id::<uuid::Uuid>());
+        client.pay_in(&name, 5_000).await?;
+        while has().await? < 2_000 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    step("wallet", &format!("{} cents, by the built-in test gateway", has().await?));
+    Ok(())
 }
 
 async fn open(client: &Client, agent: &str) -> Result<(String, Events)> {

@@ -16,6 +16,7 @@
 //! A caller may be dropped at any `await` (a client hung up). What others depend on, a
 //! commit or taking back a savepoint, goes on to its end regardless (`to_the_end`).
 
+use super::append_only;
 use super::{checkpoint::Checkpoints, query::Query, to_the_end::to_the_end};
 use sqlx::{
     AssertSqlSafe, Connection, Error, Result, SqliteConnection, migrate::Migrator,
@@ -79,6 +80,7 @@ impl Writer {
     pub async fn open(options: &SqliteConnectOptions, migrations: &Migrator) -> Result<Self> {
         let mut conn = SqliteConnection::connect_with(options).await?;
         migrations.run(&mut conn).await?;
+        append_only::on_sqlite(&mut conn).await?;
         let checkpoints = Some(Checkpoints::start(options).await?);
         let conn = Some(conn);
         let state = State { conn, checkpoints, batch: None, savepoint: Savepoint::None };

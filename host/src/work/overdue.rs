@@ -8,9 +8,8 @@ use crate::{
     id::SessionId,
     sessions::{self, sockets},
     storage::Tx,
-    timestamp::Timestamp,
 };
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 /// Ended in one round; the next comes at once when there may be more.
 const ROUND: i64 = 100;
@@ -37,12 +36,12 @@ pub(super) async fn end(host: &Host) -> Result<()> {
     }
 }
 
-/// Ends sessions whose agent is gone. This process has been looking without a break
-/// since `attentive`: an agent that found nobody to connect to is not to blame, so
-/// nothing is ended before it had its whole time.
-pub async fn end_stale(host: &Host, attentive: Timestamp) -> Result<()> {
+/// Ends sessions whose agent is gone. An agent that found nobody to connect to is not to
+/// blame: nothing is ended before this process has looked without a break for as long as
+/// an agent may be gone.
+pub async fn end_stale(host: &Host) -> Result<()> {
     let until = host.clock.now() - Duration::from_secs(host.config.stale_seconds);
-    if attentive > until {
+    if *host.attentive.lock().unwrap_or_else(PoisonError::into_inner) > until {
         return Ok(());
     }
     loop {
@@ -62,7 +61,13 @@ pub async fn end_stale(host: &Host, attentive: Timestamp) -> Result<()> {
     }
 }
 
-async fn finish(host: &Host, mut tx: Tx, session: SessionId, reason: &str) -> Result<()> {
+/// Ends a session, whose row is locked.
+pub(super) async fn finish(
+    host: &Host,
+    mut tx: Tx,
+    session: SessionId,
+    reason: &str,
+) -> Result<()> {
     let lease = host.lease();
     let told = sessions::end(&mut tx, &host.clock, session, reason, lease).await?;
     tx.commit().await?;

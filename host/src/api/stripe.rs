@@ -1,0 +1,219 @@
+//! Where money comes in and goes out: payments into wallets, builders' accounts, and what
+//! the payment provider tells.
+
+use super::{
+    caller::{self, Admin, Builder, Caller},
+    input::{self, Body},
+};
+use crate::{
+    accounts,
+    billing::{events, payees, topups},
+    error::{Error, Kind, Result},
+    host::Host,
+    id::BuilderId,
+    payments::{
+        Failure, NewPayment, Payment, Told,
+        signature::{self, Rejected},
+    },
+    storage::Tx,
+    work::told,
+};
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::HeaderMap,
+    routing::post,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(super) fn routes() -> Router<Host> {
+    Router::new()
+        .route("/stripe/wallet/topup", post(top_up))
+        .route("/stripe/connect/onboard", post(onboard))
+        .route("/stripe/webhook", post(webhook))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TopUp {
+    amount_cents: i64,
+}
+
+/// Begins a payment; it is credited when the provider says that it has the money.
+async fn top_up(
+    State(host): State<Host>,
+    Admin(caller): Admin,
+    headers: HeaderMap,
+    Body(asked): Body<TopUp>,
+) -> Result<Json<Value>> {
+    let cents = asked.amount_cents;
+    let (least, most) = (host.config.money.topup_least_cents, host.config.money.topup_most_cents);
+    if !(least..=most).contains(&cents) {
+        let detail = format!("is {cents}, and must be {least} to {most}");
+        return Err(Error::field("/amountCents", detail));
+    }
+    let key = request_key(&headers)?;
+    let (clock, company) = (&host.clock, caller.company_id);
+    let mut tx = host.db.write().await?;
+    let topup = topups::ask(&mut tx, clock, company, key, cents).await?;
+    tx.commit().await?;
+    if let (Some(id), Some(client_secret)) = (topup.intent_id, topup.client_secret) {
+        return Ok(shown(&host, &Payment { id, client_secret }));
+    }
+    let new = NewPayment { topup: topup.id, company, cents };
+    let begun = host.payments.pay(&format!("topup_{}", topup.id), new).await;
+    let mut tx = host.db.write().await?;
+    match begun {
+        Ok(done) => {
+            topups::begun(&mut tx, clock, topup.id, &done.value).await?;
+            keep(&mut tx, &host, &done.told).await?;
+            tx.commit().await?;
+            host.told.notify_one();
+            Ok(shown(&host, &done.value))
+        }
+        Err(failure) => {
+            if let Failure::Refused { .. } = failure {
+                topups::refused(&mut tx, topup.id).await?;
+                tx.commit().await?;
+            }
+            Err(not_done(failure))
+        }
+    }
+}
+
+fn shown(host: &Host, payment: &Payment) -> Json<Value> {
+    Json(json!({
+        "clientSecret": payment.client_secret, "paymentIntentId": payment.id,
+        "gateway": host.payments.name(),
+    }))
+}
+
+/// Under what name the caller asks, so that it is done once.
+pub(super) fn request_key(headers: &HeaderMap) -> Result<&str> {
+    let key = caller::text(headers, "idempotency-key").map(str::trim).unwrap_or_default();
+    if key.is_empty() {
+        let detail = "send a name of your own for this payment as Idempotency-Key, and the same \
+                      one when you ask again";
+        return Err(Error::new(Kind::Invalid, "idempotency_key_required", detail));
+    }
+    if key.len() > topups::KEY_BYTES {
+        let detail = format!("Idempotency-Key has at most {} bytes", topups::KEY_BYTES);
+        return Err(Error::new(Kind::Invalid, "invalid_idempotency_key", detail));
+    }
+    Ok(key)
+}
+
+/// Keeps what came with an answer.
+pub(super) async fn keep(tx: &mut Tx, host: &Host, told: &[Told]) -> Result<()> {
+    for told in told {
+        events::keep(tx, &host.clock, told).await?;
+    }
+    Ok(())
+}
+
+/// What the caller is told when the provider did not do it.
+pub(super) fn not_done(failure: Failure) -> Error {
+    match failure {
+        Failure::Refused { code, message } => {
+            let detail = format!("the payment provider refuses: {message} ({code})");
+            Error::new(Kind::Refused, "payment_refused", detail)
+        }
+        Failure::Unknown(why) => {
+            let detail = "the payment provider did not answer; ask again under the same name";
+            let mut error = Error::new(Kind::Unavailable(5), "provider_away", detail);
+            error.cause = Some(anyhow::anyhow!(why));
+            error
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Onboarding {
+    /// Where the browser goes when the builder is done.
+    return_url: Option<String>,
+}
+
+/// Where the builder tells the provider who he is. The answer is good once and for
+/// minutes; asked again, there is another.
+async fn onboard(
+    State(host): State<Host>,
+    Builder(builder): Builder,
+    Caller(caller): Caller,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<Value>> {
+    let Onboarding { return_url } = optional(request, &host).await?;
+    let back = back(&host, &headers, return_url)?;
+    let mut tx = host.db.look().await?;
+    let known = payees::of(&mut tx, builder).await?;
+    let email = accounts::user(&mut tx, caller.user_id).await?.email;
+    drop(tx);
+    let account = match known {
+        Some(payee) => payee.account_id,
+        None => open_account(&host, builder, &email).await?,
+    };
+    let link = host.payments.onboarding(&account, builder, &back).await.map_err(not_done)?;
+    let mut tx = host.db.write().await?;
+    keep(&mut tx, &host, &link.told).await?;
+    tx.commit().await?;
+    told::apply_these(&host, &link.told).await?;
+    Ok(Json(json!({ "url": link.value, "gateway": host.payments.name() })))
+}
+
+async fn open_account(host: &Host, builder: BuilderId, email: &str) -> Result<String> {
+    let key = format!("account_{builder}");
+    let made = host.payments.account(&key, builder, email).await.map_err(not_done)?;
+    let mut tx = host.db.write().await?;
+    let payee = payees::made(&mut tx, builder, &made.value).await?;
+    tx.commit().await?;
+    Ok(payee.account_id)
+}
+
+/// A body that may be left out.
+pub(super) async fn optional<T: Default + serde::de::DeserializeOwned>(
+    request: Request,
+    host: &Host,
+) -> Result<T> {
+    let (parts, body) = request.into_parts();
+    let bytes = input::bytes(Request::from_parts(parts, body), host, super::BODY_BYTES).await?;
+    if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { input::parse(&bytes) }
+}
+
+/// Where the provider sends a browser back to: as it says, or to this platform.
+pub(super) fn back(host: &Host, headers: &HeaderMap, asked: Option<String>) -> Result<String> {
+    let Some(asked) = asked else {
+        let here = host.config.money.public_url.clone();
+        return Ok(here.unwrap_or_else(|| caller::known_as(headers)));
+    };
+    let sound = url::Url::parse(&asked).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if !sound || asked.len() > 2_000 {
+        return Err(Error::field("/returnUrl", "must be an http or https address"));
+    }
+    Ok(asked)
+}
+
+/// What the provider tells. It is kept before it is answered, and applied afterwards.
+async fn webhook(State(host): State<Host>, request: Request) -> Result<Json<Value>> {
+    let secrets = &host.config.money.stripe_webhook_secret;
+    if secrets.is_empty() {
+        let detail = "this platform has no secret to know the provider by";
+        return Err(Error::new(Kind::Unavailable(3_600), "webhook_not_configured", detail));
+    }
+    let header = caller::text(request.headers(), "stripe-signature").unwrap_or_default().to_owned();
+    let bytes = input::bytes(request, &host, super::BODY_BYTES).await?;
+    let rejected = |code, detail| Error::new(Kind::Invalid, code, detail);
+    let signature = || rejected("bad_signature", "Stripe-Signature is missing or is not ours");
+    let payload = std::str::from_utf8(&bytes).map_err(|_| signature())?;
+    let told = signature::told(payload, &header, secrets, host.clock.now());
+    let told = told.map_err(|why| match why {
+        Rejected::Signature => signature(),
+        Rejected::Time => rejected("stale_signature", "it was signed more than 5 minutes from now"),
+    })?;
+    let mut tx = host.db.write().await?;
+    keep(&mut tx, &host, &[told]).await?;
+    tx.commit().await?;
+    host.told.notify_one();
+    Ok(Json(json!({ "received": true })))
+}
