@@ -115,8 +115,9 @@ pub async fn works(platform: &Platform) {
     loop {
         work::check(&platform.host).await.expect("it works");
         let mut tx = platform.host.db.look().await.expect("a look");
-        let sql = "SELECT 1 FROM transfers WHERE state = 'claimed' AND due_at > $1
-                   UNION ALL SELECT 1 FROM refunds WHERE state = 'claimed' AND due_at > $1";
+        // What another is about to claim is still due.
+        let sql = "SELECT 1 FROM transfers WHERE state = 'claimed' OR due_at <= $1
+                   UNION ALL SELECT 1 FROM refunds WHERE state = 'claimed' OR due_at <= $1";
         let asked = tx.query(sql).bind(platform.clock.now());
         if asked.all::<(i32,)>().await.expect("a look").is_empty() {
             return;

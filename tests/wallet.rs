@@ -161,6 +161,15 @@ both_engines! {
         has(&olga, 1_000_000).await;
         let checked = olga.get("/admin/ledger/check").await.ok();
         assert_eq!(checked["ok"], true, "{checked}");
+        let whose = company(&cleo).await.as_str().expect("an id").to_owned();
+        let lines = olga.get(&format!("/admin/ledger/statement?account=wallet&owner={whose}")).await.ok();
+        assert_eq!((&lines["data"][0]["amountCents"], &lines["data"][0]["balanceAfterCents"]), (&json!(2_500), &json!(2_500)));
+        assert_eq!(lines["data"][0]["type"], "topup");
+        let all = olga.get("/admin/ledger/statement?account=provider&limit=1").await.ok();
+        assert_eq!((&all["data"][0]["number"], all["nextCursor"].is_string()), (&json!(2), true));
+        olga.get("/admin/ledger/statement?account=mattress").await.problem(400, "invalid_query");
+        olga.get("/admin/ledger/statement?account=wallet&owner=x").await.problem(400, "invalid_query");
+        cleo.get("/admin/ledger/statement?account=provider").await.problem(403, "not_an_operator");
         let mut command = command(platform.place());
         let told = command.args(["ledger", "check"]).output().expect("the program");
         assert!(told.status.success(), "{told:?}");

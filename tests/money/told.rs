@@ -188,4 +188,33 @@ both_engines! {
         let shown = shop.cleo.get("/wallet").await;
         assert_eq!(shown.headers["aiybiz-gateway"], "moody");
     }
+
+    async fn what_nobody_expects_is_kept_and_moves_nothing(engine: Engine) {
+        let shop = Shop::open(engine, 2_000).await;
+        let (intent, charge) = shop.first_payment().await;
+        let much = i64::MAX;
+        let objects = [
+            json!({}), json!([]), json!(null), json!("x"), json!(5), json!({ "id": 5 }), json!({ "id": "" }),
+            json!({ "id": "x", "amount": "5", "status": {} }), json!({ "id": "x", "amount": -5, "amount_reversed": -5, "amount_refunded": -5, "charge": charge, "status": "?" }),
+            json!({ "id": intent, "amount": much, "amount_received": much, "currency": "usd", "metadata": { "company": shop.company().await } }),
+            json!({ "id": "x", "amount": much, "amount_reversed": much, "amount_refunded": much, "metadata": [], "items": {}, "lines": [] }),
+            json!({ "id": "x", "items": { "data": [{ "quantity": -1, "current_period_end": much }] }, "status": "active" }),
+            json!({ "id": "x", "parent": { "subscription_details": { "subscription": "y" } }, "lines": { "data": [{ "quantity": much, "period": { "end": much } }] } }),
+        ];
+        for kind in ["payment_intent.payment_failed", "payment_intent.succeeded", "account.updated", "transfer.reversed",
+                     "refund.updated", "charge.refunded", "charge.dispute.created", "charge.dispute.closed",
+                     "customer.subscription.updated", "customer.subscription.deleted", "invoice.paid", "invoice.payment_failed", "x"] {
+            for object in &objects {
+                shop.told(kind, object.clone()).await;
+            }
+        }
+        shop.waits(Duration::from_hours(2)).await;
+        let mut tx = shop.platform.host.db.look().await.expect("a look");
+        let sql = "SELECT COUNT(*) FROM provider_events WHERE state = 'waiting'";
+        let (waiting,): (i64,) = tx.query(sql).one().await.expect("a number");
+        assert_eq!(waiting, 0);
+        drop(tx);
+        assert_eq!(shop.wallet().await, (2_000, 0));
+        shop.is_right().await;
+    }
 }

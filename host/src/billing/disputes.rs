@@ -38,7 +38,9 @@ pub(super) async fn told(
     let company = lot.company_id;
     let sql = "INSERT INTO disputes (id, company_id, lot_id, cents, status, created_at, updated_at)
                VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (id) DO NOTHING";
-    let new = tx.query(sql).bind(&*dispute.id).bind(company).bind(lot.id).bind(dispute.amount);
+    // No more than came by the charge.
+    let cents = dispute.amount.min(lot.cents);
+    let new = tx.query(sql).bind(&*dispute.id).bind(company).bind(lot.id).bind(cents);
     new.bind(&*dispute.status).bind(clock.now()).run().await?;
     let sql = "SELECT company_id, cents, taken_cents, returned FROM disputes WHERE id = $1";
     let known: Known = tx.query_locked(sql).bind(&*dispute.id).one().await?;

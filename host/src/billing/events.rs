@@ -27,6 +27,9 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// How long one waits for the thing that it is about, which may be told of later.
 const PATIENCE: Duration = Duration::from_hours(1);
 
+/// More than Stripe takes in any currency; sums of it are far from what an integer holds.
+const MOST_CENTS: i64 = 1_000_000_000_000;
+
 /// How the names of events about disputes begin.
 const DISPUTE: &str = "charge.dispute.";
 
@@ -149,7 +152,11 @@ async fn meaning(tx: &mut Tx, clock: &Clock, event: &Event) -> Result<Outcome> {
         }
         "charge.refunded" => disputes::refunded(tx, clock, &read!(object)).await?,
         kind if kind.starts_with(DISPUTE) => {
-            disputes::told(tx, clock, &read!(object), &kind[DISPUTE.len()..]).await?
+            let dispute: wire::Dispute = read!(object);
+            if dispute.amount <= 0 {
+                return Ok(Outcome::Odd("moves nothing".to_owned()));
+            }
+            disputes::told(tx, clock, &dispute, &kind[DISPUTE.len()..]).await?
         }
         "customer.subscription.created" => {
             subscription(tx, clock, at, read!(object), Rank::Created).await?
@@ -205,6 +212,9 @@ async fn payment(
     }
     if intent.amount <= 0 || succeeded && intent.amount_received <= 0 {
         return Ok(Outcome::Odd("moves nothing".to_owned()));
+    }
+    if intent.amount.max(intent.amount_received) > MOST_CENTS {
+        return Ok(Outcome::Odd("is more than a payment can be".to_owned()));
     }
     if !here(tx, company).await? {
         return Ok(Outcome::Odd("is of a company that is not here".to_owned()));

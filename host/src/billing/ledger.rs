@@ -56,6 +56,22 @@ impl Account {
         }
     }
 
+    /// The account of this name, if there is such a kind.
+    pub fn named(kind: &str, owner: Uuid) -> Option<Self> {
+        Some(match kind {
+            "wallet" => Self::Wallet(CompanyId(owner)),
+            "hold" => Self::Hold(CompanyId(owner)),
+            "refunding" => Self::Refunding(CompanyId(owner)),
+            "disputed" => Self::Disputed(CompanyId(owner)),
+            "payable" => Self::Payable(BuilderId(owner)),
+            "in_flight" => Self::InFlight(BuilderId(owner)),
+            "fees" => Self::Fees,
+            "provider" => Self::Provider,
+            "provider_fees" => Self::ProviderFees,
+            _ => return None,
+        })
+    }
+
     /// May it be below zero?
     fn may_owe(self) -> bool {
         matches!(self, Self::Provider | Self::ProviderFees | Self::Disputed(_))

@@ -7,7 +7,11 @@ use crate::{
         page::{self, Page},
     },
     audit::{self, Decision},
-    billing::{check, disputes, plans, reconcile, refunds},
+    billing::{
+        check, disputes,
+        ledger::{self, Account},
+        plans, reconcile, refunds,
+    },
     error::{Error, Result},
     host::Host,
     id::{CompanyId, PlanId, RefundId},
@@ -31,6 +35,7 @@ pub(super) fn routes() -> Router<Host> {
         .route("/admin/companies/{company}/unfreeze", post(unfreeze))
         .route("/admin/ledger/check", get(check_ledger))
         .route("/admin/ledger/reconcile", get(reconcile))
+        .route("/admin/ledger/statement", get(statement))
 }
 
 /// What a seat may cost, and be good for: more is a typing error.
@@ -190,6 +195,34 @@ async fn check_ledger(State(host): State<Host>, Operator(_): Operator) -> Result
     let checks = check::check(&mut host.db.read().await?).await?;
     let ok = checks.iter().all(|check| check.ok);
     Ok(Json(json!({ "ok": ok, "checks": checks })))
+}
+
+/// Whose account, of which kind: `wallet`, `hold`, `refunding`, `disputed` of a company,
+/// `payable`, `in_flight` of a builder; `fees`, `provider`, `provider_fees` are nobody's.
+#[derive(Deserialize)]
+struct Which {
+    account: String,
+    owner: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// An account's entries, newest first, with what it came to each time.
+async fn statement(
+    State(host): State<Host>,
+    Operator(_): Operator,
+    Params(which): Params<Which>,
+) -> Result<Json<Value>> {
+    let page = Page::new(which.limit, which.cursor);
+    let (limit, before) = (page.limit()?, page.cursor::<i64>()?);
+    let wrong = |detail| Error::new(crate::error::Kind::Invalid, "invalid_query", detail);
+    let owner = which.owner.as_deref().unwrap_or("00000000-0000-0000-0000-000000000000");
+    let owner = owner.parse().map_err(|_| wrong("owner is not an id"))?;
+    let account = Account::named(&which.account, owner);
+    let account = account.ok_or_else(|| wrong("there is no such kind of account"))?;
+    let mut tx = host.db.look().await?;
+    let found = ledger::statement(&mut tx, account, before, limit + 1).await?;
+    Ok(page::answer(found, limit, |line| line.number.to_string(), |line| json!(line)))
 }
 
 #[derive(Deserialize)]
