@@ -104,7 +104,7 @@ both_engines! {
         let cleo = platform.person("Cleo").await;
         let mut tx = platform.host.db.read().await.expect("a snapshot");
         let tokens: Vec<(Vec<u8>,)> =
-            tx.query("SELECT hash FROM tokens").all().await.expect("rows");
+            tx.query("SELECT hash FROM sign_ins").all().await.expect("rows");
         assert_eq!(tokens, [(seal::digest(&cleo.token),)], "a digest, not the token");
         let hashes = tx.query("SELECT password_hash FROM users").all().await;
         let hashes: Vec<(String,)> = hashes.expect("rows");

@@ -33,13 +33,17 @@ const LAYERS: [&[&str]; 9] = [
         "policy",
         "sandbox",
         "notifications",
+        "mails",
     ],
 ];
 
 /// Those below: the nouns and what they stand on, in the order in which each may
 /// use the ones after it.
-const BELOW: [(&str, &[&str]); 22] = [
-    ("accounts", &["audit", "storage", "error", "clock", "id", "timestamp", "seal"]),
+const BELOW: [(&str, &[&str]); 23] = [
+    (
+        "accounts",
+        &["audit", "mails", "reseal", "storage", "error", "clock", "id", "timestamp", "seal"],
+    ),
     ("audit", &["storage", "error", "clock", "id", "timestamp"]),
     (
         "billing",
@@ -61,7 +65,8 @@ const BELOW: [(&str, &[&str]); 22] = [
             "seal",
         ],
     ),
-    ("notifications", &["storage", "error", "clock", "id", "timestamp"]),
+    ("notifications", &["mails", "storage", "error", "clock", "id", "timestamp"]),
+    ("mails", &["storage", "error", "clock", "id", "timestamp"]),
     ("files", &["storage", "error", "clock", "id", "timestamp", "seal"]),
     ("delivery", &["sandbox", "net", "clock", "id", "timestamp", "error"]),
     ("payments", &["seal", "clock", "id", "timestamp"]),

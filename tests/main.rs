@@ -38,6 +38,7 @@ mod money;
 mod notifications;
 mod pace;
 mod path;
+mod people;
 mod policy;
 mod problems;
 mod queue;

@@ -3,8 +3,16 @@
 //! A user has one company; signing up makes it. The same user may become a
 //! builder, and an operator when the operator's command says so.
 
+mod identity;
+pub mod invitations;
+pub mod keys;
+pub mod links;
+pub mod members;
 mod password;
+pub mod sign_ins;
+pub mod totp;
 
+pub use identity::{Identity, Via, identify, seen, still};
 pub use password::Passwords;
 
 use crate::{
@@ -12,17 +20,11 @@ use crate::{
     clock::Clock,
     error::{Error, Result},
     id::{BuilderId, CompanyId, MemberId, UserId},
-    seal,
-    storage::Tx,
+    storage::{Json, Tx},
     timestamp::Timestamp,
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::json;
-use std::time::Duration;
-
-/// How long a sign-in lasts.
-const TOKEN_LIFE: Duration = Duration::from_hours(30 * 24);
 
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
@@ -53,17 +55,6 @@ pub struct Builder {
     pub created_at: Timestamp,
 }
 
-/// The user behind a token and what he is.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Identity {
-    pub user_id: UserId,
-    pub company_id: CompanyId,
-    pub member_id: MemberId,
-    pub role: String,
-    pub operator: bool,
-    pub builder_id: Option<BuilderId>,
-}
-
 /// A sign-up whose fields have been looked at.
 pub struct SignUp {
     pub email: String,
@@ -72,17 +63,30 @@ pub struct SignUp {
     pub password_hash: String,
 }
 
-/// An address as it is compared: without blanks around it, in lower case.
+/// An address as it is compared: without blanks around it, in lower case. Only ASCII:
+/// most mail servers take nothing else, and letters that look alike would be two
+/// addresses; a domain of other letters is written as its `xn--` name.
 pub fn email(text: &str) -> Result<String> {
-    let text = text.trim().to_lowercase();
+    let text = text.trim().to_ascii_lowercase();
+    let label = |label: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let edge = |c: char| c == '-';
+        (1..=63).contains(&label.len())
+            && label.chars().all(inner)
+            && !label.starts_with(edge)
+            && !label.ends_with(edge)
+    };
     let well_formed = text.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty()
+        // What RFC 5322 takes without quotes, section 3.2.3.
+        let atom = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+        let atoms = |atoms: &str| !atoms.is_empty() && atoms.chars().all(atom);
+        // Lengths of RFC 5321, section 4.5.3.1.
+        local.len() <= 64
+            && local.split('.').all(atoms)
             && domain.contains('.')
-            && !domain.starts_with('.')
-            && !domain.ends_with('.')
+            && domain.split('.').all(label)
     });
-    let odd = text.chars().any(|c| c.is_whitespace() || c.is_control() || "<>,;\"\\".contains(c));
-    if !well_formed || odd || text.matches('@').count() != 1 || text.len() > 254 {
+    if !well_formed || text.len() > 254 {
         return Err(Error::field("/email", "must be a mail address"));
     }
     Ok(text)
@@ -90,39 +94,42 @@ pub fn email(text: &str) -> Result<String> {
 
 /// Makes the user and the company with the user as its admin.
 pub async fn sign_up(tx: &mut Tx, clock: &Clock, new: SignUp) -> Result<User> {
-    let (id, company, now) = (clock.id::<UserId>(), clock.id::<CompanyId>(), clock.now());
-    let made = tx
-        .query(
-            "INSERT INTO users (id, email, name, password_hash, created_at)
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING",
-        )
-        .bind(id)
-        .bind(new.email.as_str())
-        .bind(new.name.as_str())
-        .bind(new.password_hash)
-        .bind(now)
-        .run()
-        .await?;
-    if made == 0 {
-        return Err(Error::conflict("email_taken", "there is an account with this mail address"));
+    let company = clock.id::<CompanyId>();
+    let sql = "INSERT INTO companies (id, name, created_at) VALUES ($1, $2, $3)";
+    tx.query(sql).bind(company).bind(&*new.company).bind(clock.now()).run().await?;
+    enter(tx, clock, new, company, "admin").await
+}
+
+/// Makes the user and his place in a company that is there.
+async fn enter(
+    tx: &mut Tx,
+    clock: &Clock,
+    new: SignUp,
+    company: CompanyId,
+    role: &str,
+) -> Result<User> {
+    let (id, now) = (clock.id::<UserId>(), clock.now());
+    let sql = "INSERT INTO users (id, email, name, password_hash, created_at)
+               VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING";
+    let made = tx.query(sql).bind(id).bind(&*new.email).bind(&*new.name);
+    if made.bind(new.password_hash).bind(now).run().await? == 0 {
+        return Err(taken());
     }
-    tx.query("INSERT INTO companies (id, name, created_at) VALUES ($1, $2, $3)")
-        .bind(company)
-        .bind(new.company)
-        .bind(now)
-        .run()
-        .await?;
-    tx.query(
-        "INSERT INTO members (id, company_id, user_id, role, joined_at)
-         VALUES ($1, $2, $3, 'admin', $4)",
-    )
-    .bind(clock.id::<MemberId>())
-    .bind(company)
-    .bind(id)
-    .bind(now)
-    .run()
-    .await?;
+    let sql = "INSERT INTO members (id, company_id, user_id, role, joined_at)
+               VALUES ($1, $2, $3, $4, $5)";
+    let member = tx.query(sql).bind(clock.id::<MemberId>()).bind(company).bind(id);
+    member.bind(role).bind(now).run().await?;
     Ok(User { id, email: new.email, name: new.name, operator: false, created_at: now })
+}
+
+fn taken() -> Error {
+    Error::conflict("email_taken", "there is an account with this mail address")
+}
+
+/// The user says how he is called.
+pub async fn rename(tx: &mut Tx, id: UserId, name: &str) -> Result<()> {
+    tx.query("UPDATE users SET name = $2 WHERE id = $1").bind(id).bind(name).run().await?;
+    Ok(())
 }
 
 /// The user with this address and the hash of the password, if there is one.
@@ -147,6 +154,19 @@ pub async fn by_email(tx: &mut Tx, email: &str) -> Result<Option<(User, String)>
 pub async fn user(tx: &mut Tx, id: UserId) -> Result<User> {
     let sql = "SELECT id, email, name, operator, created_at FROM users WHERE id = $1";
     tx.query(sql).bind(id).optional().await?.ok_or(Error::not_found("user"))
+}
+
+/// Kinds of notifications that the user does not want by mail.
+pub async fn unmailed(tx: &mut Tx, id: UserId) -> Result<Vec<String>> {
+    let sql = "SELECT unmailed FROM users WHERE id = $1";
+    let (Json(unmailed),): (Json<Vec<String>>,) = tx.query(sql).bind(id).one().await?;
+    Ok(unmailed)
+}
+
+pub async fn set_unmailed(tx: &mut Tx, id: UserId, kinds: &[String]) -> Result<()> {
+    let sql = "UPDATE users SET unmailed = $2 WHERE id = $1";
+    tx.query(sql).bind(id).bind(Json(kinds)).run().await?;
+    Ok(())
 }
 
 /// The company a user belongs to.
@@ -182,44 +202,6 @@ pub async fn payer(tx: &mut Tx, id: CompanyId) -> Result<(String, String)> {
                JOIN users u ON u.id = m.user_id
                WHERE c.id = $1 ORDER BY m.joined_at LIMIT 1";
     tx.query(sql).bind(id).optional().await?.ok_or(Error::not_found("company"))
-}
-
-/// Makes a bearer token. It is told once; what is stored cannot be turned back.
-pub async fn issue_token(tx: &mut Tx, clock: &Clock, user: UserId) -> Result<String> {
-    let token = format!("ait_{}", BASE64_URL_SAFE_NO_PAD.encode(clock.random::<32>()));
-    let now = clock.now();
-    tx.query("INSERT INTO tokens (hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)")
-        .bind(seal::digest(&token))
-        .bind(user)
-        .bind(now)
-        .bind(now + TOKEN_LIFE)
-        .run()
-        .await?;
-    Ok(token)
-}
-
-/// Whose token this is, unless it has expired or was revoked.
-pub async fn identify(tx: &mut Tx, token: &str, now: Timestamp) -> Result<Option<Identity>> {
-    let found = tx.query(
-        "SELECT u.id AS user_id, m.company_id, m.id AS member_id, m.role, u.operator,
-                b.id AS builder_id
-         FROM tokens t
-         JOIN users u ON u.id = t.user_id
-         JOIN members m ON m.user_id = u.id
-         LEFT JOIN builders b ON b.user_id = u.id
-         WHERE t.hash = $1 AND t.expires_at > $2",
-    );
-    Ok(found.bind(seal::digest(token)).bind(now).optional().await?)
-}
-
-pub async fn revoke_token(tx: &mut Tx, token: &str) -> Result<()> {
-    tx.query("DELETE FROM tokens WHERE hash = $1").bind(seal::digest(token)).run().await?;
-    Ok(())
-}
-
-/// Forgets tokens that are good for nothing any more.
-pub async fn sweep_tokens(tx: &mut Tx, now: Timestamp) -> Result<u64> {
-    Ok(tx.query("DELETE FROM tokens WHERE expires_at <= $1").bind(now).run().await?)
 }
 
 /// Makes the user a builder. One who is already keeps what he has: 409.

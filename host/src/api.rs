@@ -11,22 +11,31 @@ mod builder;
 mod caller;
 mod canaries;
 mod catalogue;
+mod company;
 mod components;
+mod cookies;
+mod credentials;
 mod cron;
 mod direct_messages;
 mod earnings;
 mod files;
 mod input;
 mod internal;
+mod invitations;
 mod invoices;
+mod keys;
+mod links;
 mod messages;
 mod notifications;
 mod page;
+mod peer;
 mod plans;
 mod problem;
+mod rate;
 mod receipts;
 mod rentals;
 mod replays;
+mod scopes;
 mod sessions;
 mod settings;
 mod shared_items;
@@ -54,6 +63,7 @@ use axum::{
 use serde_json::{Value, json};
 use tower_http::set_header::SetResponseHeaderLayer;
 
+pub use peer::Connected;
 pub use uploads::report;
 
 /// The largest JSON body. Messages are far smaller; uploads of components have
@@ -66,6 +76,11 @@ const GATEWAY: HeaderName = HeaderName::from_static("aiybiz-gateway");
 pub fn router(host: Host) -> Router {
     let routes = Router::new()
         .merge(accounts::routes())
+        .merge(credentials::routes())
+        .merge(company::routes())
+        .merge(invitations::routes())
+        .merge(keys::routes())
+        .merge(links::routes())
         .merge(catalogue::routes())
         .merge(sessions::routes())
         .merge(messages::routes())

@@ -145,8 +145,9 @@ fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
     })
 }
 
-async fn serve(config: Config) -> Result<()> {
+async fn serve(mut config: Config) -> Result<()> {
     let listener = serve::listen(config.listen).await?;
+    config.listen = listener.local_addr()?;
     let host = Host::open(config, Clock::default(), sandbox::this_program()).await?;
     if host.payments.name() == "test" {
         tracing::warn!("no STRIPE_SECRET_KEY: the built-in test gateway takes payments");
@@ -211,8 +212,13 @@ async fn check_files(config: Config) -> Result<()> {
 async fn reseal(config: Config) -> Result<()> {
     let (clock, key) = (Clock::default(), config.key(&Clock::default())?);
     let db = Db::open(&config.database_url).await.context("database")?;
-    let columns =
-        [signing::SEALED, signing::SEALED_FORMER, settings::SEALED, sessions::shared::SEALED];
+    let columns = [
+        accounts::totp::SEALED,
+        signing::SEALED,
+        signing::SEALED_FORMER,
+        settings::SEALED,
+        sessions::shared::SEALED,
+    ];
     let done = reseal::all(&db, &clock, &key, &columns).await?;
     db.close().await;
     println!("{} values were put under the current key", done.resealed);

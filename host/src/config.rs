@@ -4,7 +4,9 @@
 //! camelCase, and an unknown name in it is an error. Secrets that nobody gave are
 //! made once and kept in the data folder.
 
+pub mod mail;
 pub mod money;
+pub mod web;
 
 use crate::{
     clock::Clock,
@@ -16,6 +18,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ipnet::IpNet;
+use mail::Mail;
 use money::Money;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -25,6 +28,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+use web::Web;
 
 /// Every instance reserves address space for its memories, of which a process has
 /// 128 TiB.
@@ -151,6 +155,10 @@ pub struct Flags {
     pub files_url: Option<String>,
     #[command(flatten)]
     pub payments: money::Given,
+    #[command(flatten)]
+    pub mail: mail::Given,
+    #[command(flatten)]
+    pub web: web::Given,
     /// With which `POST /internal/check-sessions` is called [default: made once, kept in the
     /// data folder]
     #[arg(long, env = "AIYBIZ_INTERNAL_SECRET", hide_env_values = true, global = true)]
@@ -202,6 +210,8 @@ struct Toml {
     secret_key: Option<String>,
     previous_secret_keys: Option<Vec<String>>,
     payments: money::Given,
+    mail: mail::Given,
+    web: web::Given,
     pool: Pool,
     limits: Limits,
 }
@@ -234,6 +244,8 @@ pub struct Config {
     pub agent_calls_per_minute: NonZeroU32,
     #[serde(rename = "payments")]
     pub money: Money,
+    pub mail: Mail,
+    pub web: Web,
     pub pool: Pool,
     pub limits: Limits,
     #[serde(skip)]
@@ -333,6 +345,8 @@ impl Config {
             quota,
             files_url: files_url.map(|url| origin("filesUrl", &url)).transpose()?,
             money: Money::of(flags.payments, file.payments)?,
+            mail: Mail::of(flags.mail, file.mail)?,
+            web: Web::of(flags.web, file.web)?,
             internal_secret,
             pool: file.pool,
             limits: file.limits,

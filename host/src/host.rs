@@ -11,7 +11,7 @@ use crate::{
     id::SessionId,
     net::{self, Guard, Out, Post},
     objects::{Begun, Objects},
-    pace::Pace,
+    pace::{Pace, PerMinute},
     payments::{self, Gateway},
     policy::Policy,
     sandbox::{self, Sandbox},
@@ -22,11 +22,13 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use std::{
     fs::{File, OpenOptions},
     io::{Read, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -34,6 +36,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// For what the platform's key makes agents' tokens, and how they begin.
 const AGENT_TOKEN: &str = "agent token";
 const AGENT_TOKEN_PREFIX: &str = "aat_";
+
+/// How long a mail server may take over one mail.
+const SMTP: Duration = Duration::from_mins(1);
+
+pub type Smtp = AsyncSmtpTransport<Tokio1Executor>;
 
 #[derive(Clone)]
 pub struct Host {
@@ -78,6 +85,10 @@ pub struct Host {
     pub told: Arc<Notify>,
     /// Money is to be sent.
     pub owed: Arc<Notify>,
+    /// Something is to be mailed.
+    pub posted: Arc<Notify>,
+    /// None: there is no mail server.
+    pub smtp: Option<Smtp>,
     /// With which an operator's scheduler is let in.
     pub internal: Arc<str>,
     /// Components that say very much pass here one by one.
@@ -116,6 +127,7 @@ impl Host {
         if let Some(server) = config.dns_server {
             guard = guard.asking(server)?;
         }
+        let smtp = config.mail.server()?.map(|server| server.timeout(Some(SMTP)).build());
         let (bus, hints) = Bus::new();
         let now = clock.now();
         let host = Self {
@@ -132,7 +144,7 @@ impl Host {
             bus,
             tails: Tails::default(),
             breaks: Breaks::default(),
-            pace: Arc::new(Pace::new(config.agent_calls_per_minute)),
+            pace: Arc::new(Pace::new(per_minute(&config))),
             inboxes: Inboxes::default(),
             sockets: Sockets::default(),
             key,
@@ -148,6 +160,8 @@ impl Host {
             payments,
             told: Arc::default(),
             owed: Arc::default(),
+            posted: Arc::default(),
+            smtp,
             internal,
             torrent: Arc::new(Semaphore::new(1)),
         };
@@ -157,6 +171,17 @@ impl Host {
             tokio::select! { () = telling => {}, () = stopping.cancelled() => {} }
         });
         Ok(host)
+    }
+
+    /// What people reach this platform by, in links that are mailed to them.
+    pub fn public_url(&self) -> String {
+        let listen = self.config.listen;
+        self.config.money.public_url.clone().unwrap_or_else(|| format!("http://{listen}"))
+    }
+
+    /// Do browsers come by https?
+    pub fn is_encrypted(&self) -> bool {
+        self.config.money.public_url.as_deref().is_some_and(|url| url.starts_with("https:"))
     }
 
     /// A claim on a lane, about to be made.
@@ -176,6 +201,16 @@ impl Host {
         let tag = token.strip_prefix(AGENT_TOKEN_PREFIX);
         let tag = tag.and_then(|text| BASE64_URL_SAFE_NO_PAD.decode(text).ok());
         tag.is_some_and(|tag| self.key.made(&tag, AGENT_TOKEN, &[session.0.as_bytes()]))
+    }
+}
+
+fn per_minute(config: &Config) -> PerMinute {
+    PerMinute {
+        agent_calls: config.agent_calls_per_minute,
+        messages: config.web.messages_per_minute,
+        sign_ups: config.web.sign_ups_per_minute,
+        sign_ins: config.web.sign_ins_per_minute,
+        sign_ins_per_address: config.web.sign_ins_per_address_per_minute,
     }
 }
 

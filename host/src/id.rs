@@ -37,8 +37,18 @@ id! {
     UserId;
     /// A client: the company that rents agents and pays.
     CompanyId;
-    /// A user's place in a company.
+    /// A user's place in a company. It moves with him.
     MemberId;
+    /// One device or program that a user has signed in with.
+    SignInId;
+    /// What a user's program shows instead of signing in.
+    ApiKeyId;
+    /// A link that was mailed to a user.
+    LinkId;
+    /// To become a member of a company.
+    InvitationId;
+    /// Something to be mailed.
+    MailId;
     /// Whoever publishes agent templates.
     BuilderId;
     /// An agent template.

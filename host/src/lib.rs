@@ -12,7 +12,7 @@
 //! api
 //! work                                          host, config below it
 //! accounts  catalog  sessions  files  billing   a noun each: types, SQL, rules
-//! policy  audit  notifications
+//! policy  audit  notifications → mails
 //! delivery → sandbox                            payments
 //! reseal  storage  bus  objects  net            no domain words
 //! error  clock  id  timestamp  money  seal
@@ -33,6 +33,7 @@ pub mod error;
 pub mod files;
 pub mod host;
 pub mod id;
+pub mod mails;
 pub mod money;
 pub mod net;
 pub mod notifications;

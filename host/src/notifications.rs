@@ -8,10 +8,14 @@ use crate::{
     clock::Clock,
     error::{Error, Result},
     id::{NotificationId, SessionId, UserId},
-    storage::Tx,
+    mails::{self, Content},
+    storage::{Json, Tx},
     timestamp::Timestamp,
 };
 use serde::Serialize;
+
+/// What there is to tell: what a user may not want by mail.
+pub const KINDS: [&str; 4] = ["low_balance", "payment_failed", "session_ended", "webhook_disabled"];
 
 /// A user's newest, which are kept; an older one makes room.
 const KEPT: i64 = 1_000;
@@ -66,7 +70,28 @@ pub async fn tell(
          RETURNING id, seq, type, session_id, text, created_at, read_at",
     );
     let told = told.bind(user).bind(seq).bind(clock.id::<NotificationId>()).bind(kind);
-    Ok(told.bind(session).bind(text.into()).bind(now).one().await?)
+    let told: Notification = told.bind(session).bind(text.into()).bind(now).one().await?;
+    mail(tx, clock, user, &told).await?;
+    Ok(told)
+}
+
+/// Mails it too, unless the user does not want that.
+async fn mail(tx: &mut Tx, clock: &Clock, user: UserId, told: &Notification) -> Result<()> {
+    let sql = "SELECT email, unmailed FROM users WHERE id = $1";
+    let (email, Json(unmailed)): (String, Json<Vec<String>>) =
+        tx.query(sql).bind(user).one().await?;
+    if unmailed.contains(&told.kind) {
+        return Ok(());
+    }
+    let about = match &*told.kind {
+        "low_balance" => "Your balance is low",
+        "payment_failed" => "A payment has failed",
+        "session_ended" => "A session has ended",
+        "webhook_disabled" => "Your webhook is disabled",
+        _ => "News from Aiybiz",
+    };
+    let content = Content::Notification { about: about.into(), text: told.text.clone() };
+    mails::post(tx, clock, &email, content).await
 }
 
 /// A page of the user's, newest first.

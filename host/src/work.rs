@@ -9,6 +9,7 @@ mod inboxes;
 pub mod lane;
 pub mod library;
 pub mod missed;
+pub mod outbox;
 pub mod outgoing;
 pub mod overdue;
 pub mod payouts;
@@ -21,11 +22,11 @@ pub mod told;
 pub mod withdrawn;
 
 use crate::{
-    accounts,
+    accounts::{links, sign_ins},
     catalog::{components, endpoints, signing},
     files::resumable,
     host::Host,
-    notifications,
+    mails, notifications,
     sessions::{self, attempts, receipts::sweep},
     storage::skew,
     timestamp::Timestamp,
@@ -67,6 +68,7 @@ pub fn start(host: &Host) {
     told::start(host);
     hours::start(host);
     payouts::start(host, host.clock.now());
+    outbox::start(host);
     let (worker, started) = (host.clone(), host.clock.now());
     host.tasks.spawn(async move {
         if let Err(error) = pick_up(&worker, started).await {
@@ -135,6 +137,7 @@ pub async fn check(host: &Host) -> crate::error::Result<()> {
     tidy(host).await?;
     overdue::end_stale(host).await?;
     while payouts::send(host).await? {}
+    while outbox::send(host).await? {}
     Ok(())
 }
 
@@ -147,7 +150,9 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     host.pace.tidy();
     let mut tx = host.db.write().await?;
     components::give_up(&mut tx, now - SILENCE).await?;
-    accounts::sweep_tokens(&mut tx, now).await?;
+    sign_ins::sweep(&mut tx, now).await?;
+    links::sweep(&mut tx, now).await?;
+    mails::sweep(&mut tx, now).await?;
     signing::sweep(&mut tx, now).await?;
     endpoints::sweep(&mut tx, now).await?;
     tx.commit().await?;

@@ -21,6 +21,7 @@ pub mod process;
 pub mod receiver;
 pub mod relay;
 pub mod sdk;
+pub mod smtp;
 pub mod socket;
 pub mod stream;
 pub mod stripe;
@@ -32,7 +33,7 @@ pub mod webhook;
 use aiybiz_host::{
     accounts,
     clock::Clock,
-    config::{Config, Flags},
+    config::{Config, Flags, web},
     host::Host,
     net::Out,
     sandbox::Limits,
@@ -40,6 +41,7 @@ use aiybiz_host::{
 };
 use std::{
     net::IpAddr,
+    num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -129,8 +131,23 @@ impl Place {
             data_dir: Some(self.folder.path().join("data")),
             database_url: Some(self.database_url.clone()),
             webhook_allow: Some(vec!["127.0.0.0/8".parse().expect("a network")]),
+            web: hasty(),
             ..Flags::default()
         }
+    }
+}
+
+/// Tests come from one address, and do in a second what people do in an hour. The rates
+/// themselves are tested with their defaults.
+fn hasty() -> web::Given {
+    let many = NonZeroU32::new(1_000_000);
+    web::Given {
+        sign_ups_per_minute: many,
+        sign_ins_per_minute: many,
+        sign_ins_per_address_per_minute: many,
+        messages_per_minute: many,
+        streams_per_company: Some(1_000_000),
+        ..web::Given::default()
     }
 }
 
@@ -251,8 +268,9 @@ impl Platform {
         clock: Clock,
         prepare: impl FnOnce(&mut Host),
     ) -> Self {
-        let listener = serve::listen(config.listen).await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let listener = serve::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (url, config) = (format!("http://{address}"), Config { listen: address, ..config });
         let mut host = Host::open(config, clock.clone(), program()).await.expect("a host");
         prepare(&mut host);
         let stopping = host.stopping.clone();

@@ -90,6 +90,9 @@ pub fn command(place: &Place) -> Command {
         .arg(place.folder.path().join("data"))
         .env("RUST_LOG", "error")
         .stdout(Stdio::piped());
+    for rate in ["SIGN_UPS", "SIGN_INS", "SIGN_INS_PER_ADDRESS", "MESSAGES"] {
+        command.env(format!("AIYBIZ_{rate}_PER_MINUTE"), "1000000");
+    }
     command
 }
 

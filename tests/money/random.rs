@@ -10,7 +10,7 @@ use crate::{
     harness::{Engine, Moody, Place, Value, json, moody::Mood, program},
 };
 use aiybiz_host::{
-    accounts::{self, SignUp},
+    accounts::{self, SignUp, sign_ins},
     billing::{check, events, ledger, payees, refunds, transfers},
     catalog::{self, Listing, Template},
     clock::Clock,
@@ -62,7 +62,9 @@ impl Market {
                 password_hash: String::new(),
             };
             let user = accounts::sign_up(&mut tx, clock, new).await.expect("a user");
-            let token = accounts::issue_token(&mut tx, clock, user.id).await.expect("a token");
+            let token = sign_ins::begin(&mut tx, clock, user.id, &sign_ins::From::default())
+                .await
+                .expect("a token");
             accounts::identify(&mut tx, &token, clock.now()).await.expect("somebody").expect("him")
         };
         let (client, maker) = (enter("cleo").await, enter("bea").await);

@@ -29,11 +29,11 @@ impl Passwords {
         Ok(Self { turns: Arc::new(Semaphore::new(AT_ONCE)), decoy })
     }
 
-    /// Checks the length and hashes.
-    pub async fn hash(&self, password: String) -> Result<String> {
+    /// Checks the length and hashes; `pointer` says where it was given.
+    pub async fn hash(&self, pointer: &str, password: String) -> Result<String> {
         if !LENGTH.contains(&password.chars().count()) {
             let (min, max) = (LENGTH.start(), LENGTH.end());
-            return Err(Error::field("/password", format!("must have {min} to {max} characters")));
+            return Err(Error::field(pointer, format!("must have {min} to {max} characters")));
         }
         self.turn(move || hash(&password)).await?
     }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod limits;
+mod mails;
 mod money;
 mod sandbox;
 mod sessions;
@@ -12,6 +13,7 @@ use axum::Router;
 pub(super) fn routes() -> Router<Host> {
     Router::new()
         .merge(limits::routes())
+        .merge(mails::routes())
         .merge(audit::routes())
         .merge(money::routes())
         .merge(sandbox::routes())

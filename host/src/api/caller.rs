@@ -1,33 +1,102 @@
 //! Who asks. Being one of these is having been let in: a handler cannot forget to
 //! look.
 
+use super::{cookies, rate, scopes};
 use crate::{
-    accounts::{self, Identity},
-    error::{Error, Kind, Result},
+    accounts::{self, Identity, Via},
+    error::{Error, Result},
     host::Host,
     id::{BuilderId, SessionId},
     sessions::{self, Session, sockets},
 };
 use axum::{
     extract::{FromRequestParts, RawPathParams},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, Method, header, request::Parts},
 };
 
-/// Anyone who is signed in.
+/// Anyone who is signed in, or has a key that is good for this.
 pub(super) struct Caller(pub(super) Identity);
 
 impl FromRequestParts<Host> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
-        let token = bearer(&parts.headers)
-            .ok_or_else(|| Error::unauthenticated("send your token as Authorization: Bearer …"))?;
-        let mut tx = host.db.look().await?;
-        let found = accounts::identify(&mut tx, token, host.clock.now()).await?;
-        found
-            .map(Self)
-            .ok_or_else(|| Error::unauthenticated("the token is not (or no longer) good"))
+        let identity = identity(host, &parts.method, parts.uri.path(), &parts.headers).await?;
+        Ok(Self(identity))
     }
+}
+
+/// Anyone who is signed in himself: what a key must not do.
+pub(super) struct Oneself(pub(super) Identity);
+
+impl FromRequestParts<Host> for Oneself {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
+        let Caller(identity) = Caller::from_request_parts(parts, host).await?;
+        match identity.via {
+            Via::SignIn(_) => Ok(Self(identity)),
+            Via::Key(..) => {
+                Err(Error::forbidden("not_with_a_key", "sign in for this; a key cannot do it"))
+            }
+        }
+    }
+}
+
+/// Who has sent this, if it may be done with what he has shown.
+pub(super) async fn identity(
+    host: &Host,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Identity> {
+    let shown = token(method, headers)?
+        .ok_or_else(|| Error::unauthenticated("send your token as Authorization: Bearer …"))?;
+    let now = host.clock.now();
+    let found = accounts::identify(&mut host.db.look().await?, shown, now).await?;
+    let identity =
+        found.ok_or_else(|| Error::unauthenticated("the token is not (or no longer) good"))?;
+    let changes = !method.is_safe();
+    if let Via::Key(_, scopes) = &identity.via {
+        scopes::check(scopes, path, changes)?;
+    }
+    if identity.suspended && changes && !path.starts_with("/auth/") {
+        let detail = "an operator has suspended this company: it may look, and change nothing";
+        return Err(Error::forbidden("company_suspended", detail));
+    }
+    if identity.unseen {
+        seen(host, identity.via.clone());
+    }
+    Ok(identity)
+}
+
+/// Writes down, beside the request, that a token was used.
+fn seen(host: &Host, via: Via) {
+    let worker = host.clone();
+    host.tasks.spawn(async move {
+        let written = async {
+            let mut tx = worker.db.write().await?;
+            accounts::seen(&mut tx, &worker.clock, &via).await?;
+            Ok::<_, Error>(tx.commit().await?)
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "it is not written down that a token was used");
+        }
+    });
+}
+
+/// What the caller has shown of himself: a bearer token, else the cookie of a browser that
+/// was told to send this by a page of ours.
+pub(super) fn token<'h>(method: &Method, headers: &'h HeaderMap) -> Result<Option<&'h str>> {
+    if let Some(token) = bearer(headers) {
+        return Ok(Some(token));
+    }
+    let Some(token) = cookies::token(headers) else { return Ok(None) };
+    if !method.is_safe() && !cookies::is_from_here(headers) {
+        let detail = "this was sent by a page of another site; send a bearer token instead";
+        return Err(Error::forbidden("cross_site", detail));
+    }
+    Ok(Some(token))
 }
 
 /// One of a company's admins.
@@ -38,7 +107,7 @@ impl FromRequestParts<Host> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self> {
         let Caller(identity) = Caller::from_request_parts(parts, host).await?;
-        if identity.role != "admin" {
+        if !identity.is_admin() {
             return Err(Error::forbidden("not_an_admin", "this is for the company's admins"));
         }
         Ok(Self(identity))
@@ -103,11 +172,7 @@ pub(super) async fn agent(host: &Host, id: &str, token: &str) -> Result<Session>
     if !host.is_agent_token(id, token) {
         return Err(refused());
     }
-    host.pace.check(id).map_err(|wait| {
-        let most = host.config.agent_calls_per_minute;
-        let detail = format!("a session's agent may make {most} calls a minute");
-        Error::new(Kind::TooMany(wait), "too_many_calls", detail)
-    })?;
+    rate::check(&host.pace.calls, &id, "too_many_calls", "calls of a session's agent")?;
     let mut tx = host.db.look().await?;
     let session = sessions::find(&mut tx, id).await?;
     let session = session.filter(|session| !session.over()).ok_or_else(refused)?;

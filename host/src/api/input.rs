@@ -119,6 +119,22 @@ pub(super) fn text(pointer: &str, value: &str, length: RangeInclusive<usize>) ->
     Ok(value.to_owned())
 }
 
+/// A name of somebody or something: a line of 1 to 200 characters, none of which moves
+/// others about or hides between them.
+pub(super) fn name(pointer: &str, value: &str) -> Result<String> {
+    let name = text(pointer, value, 1..=200)?;
+    if name.chars().any(|c| c.is_control() || hides(c)) {
+        return Err(Error::field(pointer, "must be one line of visible characters"));
+    }
+    Ok(name)
+}
+
+/// Bidirectional controls (UAX #9), zero-width characters, line separators, tags.
+fn hides(c: char) -> bool {
+    matches!(c, '\u{61C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
+}
+
 /// What someone says in a conversation: not blank, at most `most` bytes.
 pub(super) fn content(value: &str, most: usize) -> Result<()> {
     if value.trim().is_empty() {

@@ -4,6 +4,7 @@ use super::{
     caller::Caller,
     input::{self, Body, Params},
     page::{self, Page},
+    rate,
 };
 use crate::{
     error::Result,
@@ -38,6 +39,7 @@ async fn say(
 ) -> Result<(StatusCode, Json<Value>)> {
     let id = input::id(&id, "session")?;
     input::content(&new.content, MESSAGE_BYTES)?;
+    rate::check(&host.pace.messages, &id, "too_many_messages", "messages into one session")?;
     let lease = host.lease();
     let mut tx = host.db.write().await?;
     let said =

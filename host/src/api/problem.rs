@@ -1,6 +1,7 @@
 //! What went wrong, as RFC 9457 says it: the only place that knows status codes of
 //! errors, and the only one that logs the platform's own faults.
 
+use super::rate;
 use crate::{
     error::{Error, Kind},
     host::Host,
@@ -59,7 +60,8 @@ pub(super) async fn wrap(State(host): State<Host>, request: Request, next: Next)
     let id = host.clock.id::<Uuid>().to_string();
     // The path only: a query may hold a ticket.
     let what = format!("{} {}", request.method(), request.uri().path());
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let answered = rate::counting(AssertUnwindSafe(next.run(request)).catch_unwind());
+    let (answered, counted) = answered.await;
     let mut response = answered
         .unwrap_or_else(|_| Error::internal(anyhow::anyhow!("a handler panicked")).into_response());
     if let Some(error) = response.extensions_mut().remove::<Arc<Error>>() {
@@ -72,6 +74,7 @@ pub(super) async fn wrap(State(host): State<Host>, request: Request, next: Next)
         let error = Error::new(Kind::Invalid, "bad_request", "the request is malformed");
         write(&mut response, &error, &id);
     }
+    rate::say(&counted, response.headers_mut());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -154,7 +154,7 @@ async fn ticket(
     let mut tx = host.db.write().await?;
     let id = input::id(&id, "session")?;
     let session = sessions::owned_by(&mut tx, id, caller.company_id).await?;
-    let ticket = tickets::issue(&mut tx, &host.clock, session.id).await?;
+    let ticket = tickets::issue(&mut tx, &host.clock, session.id, caller.via.id()).await?;
     tx.commit().await?;
     let body = json!({ "ticket": ticket, "expiresIn": tickets::LIFE.as_secs() });
     Ok((StatusCode::CREATED, Json(body)))

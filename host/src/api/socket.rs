@@ -179,7 +179,7 @@ impl Talk {
     ) -> Result<(), End> {
         let message = message.ok_or(End::Gone)??;
         // Nothing more is read meanwhile: its system tells it to slow down.
-        self.host.pace.wait(self.session).await;
+        self.host.pace.calls.wait(&self.session).await;
         self.line.hear(self.host.clock.now());
         let text = match message {
             Message::Text(text) if text.len() > FRAME_BYTES => return Err(End::TooLong),

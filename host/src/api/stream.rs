@@ -16,13 +16,13 @@ use crate::{
     bus::{BACKLOG, Listener, Signal},
     error::{Error, Result},
     host::Host,
-    id::{EventId, SessionId},
+    id::{CompanyId, EventId, SessionId},
     sessions::{self, Session, lines, log, tickets},
 };
 use axum::{
     Router,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -35,6 +35,7 @@ use std::{
     sync::Arc,
 };
 use tokio::time::sleep;
+use uuid::Uuid;
 
 /// Entries read from the log at once, and bytes, beyond which no further one is read:
 /// thousands may come back at the same time, and read slowly.
@@ -56,11 +57,12 @@ async fn stream(
     State(host): State<Host>,
     Path(id): Path<String>,
     Params(query): Params<Query>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response> {
     let id: SessionId = input::id(&id, "session")?;
     let listener = host.bus.listen(id);
-    let session = admitted(&host, id, query.ticket.as_deref(), &headers).await?;
+    let (session, via) = admitted(&host, id, query.ticket.as_deref(), &uri, &headers).await?;
     let given = headers.contains_key("last-event-id");
     let start = Start::of(&headers, query.after, session.last_seq);
     if session.over() && start.after >= session.last_seq && !start.unknown {
@@ -73,8 +75,9 @@ async fn stream(
     // Who comes for the first time takes an agent to be there. Who comes back may have
     // heard otherwise.
     let presence = if given && start.after > 0 { "" } else { "online" };
+    let (company, last) = (session.company_id, start.after);
     let reader =
-        Reader { host: host.clone(), listener, last: start.after, shown, told, presence, out };
+        Reader { host: host.clone(), listener, company, via, last, shown, told, presence, out };
     host.tasks.spawn(async move {
         // It ends when the client is gone, too slow, or has seen the session's end.
         let _ = reader.run(start.unknown, over).await;
@@ -82,34 +85,45 @@ async fn stream(
     Ok(response)
 }
 
-/// The session, if the caller shows a token of its company or a ticket for it.
+/// The session, if the caller shows a token of its company or a ticket for it; and what he
+/// has shown.
 async fn admitted(
     host: &Host,
     id: SessionId,
     ticket: Option<&str>,
+    uri: &Uri,
     headers: &HeaderMap,
-) -> Result<Session> {
+) -> Result<(Session, Uuid)> {
     if let Some(ticket) = ticket {
         let mut tx = host.db.write().await?;
-        if !tickets::redeem(&mut tx, &host.clock, id, ticket).await? {
-            return Err(Error::unauthenticated(
-                "the ticket is used, too old, or for another session",
-            ));
-        }
-        let session = sessions::find(&mut tx, id).await?;
+        let via = tickets::redeem(&mut tx, &host.clock, id, ticket).await?;
+        let via = via.ok_or_else(|| {
+            Error::unauthenticated("the ticket is used, too old, or for another session")
+        })?;
+        let session = sessions::find(&mut tx, id).await?.ok_or(Error::not_found("session"))?;
+        let still = accounts::still(&mut tx, via, session.company_id, host.clock.now()).await?;
         tx.commit().await?;
-        return session.ok_or(Error::not_found("session"));
+        if !still {
+            return Err(Error::unauthenticated("whoever asked for the ticket is signed out"));
+        }
+        return Ok((session, via));
     }
-    let refused = || Error::unauthenticated("send a token, or ?ticket= from POST …/stream-ticket");
-    let token = caller::bearer(headers).ok_or_else(refused)?;
+    if caller::token(&Method::GET, headers)?.is_none() {
+        let detail = "send a token, or ?ticket= from POST …/stream-ticket";
+        return Err(Error::unauthenticated(detail));
+    }
+    let identity = caller::identity(host, &Method::GET, uri.path(), headers).await?;
     let mut tx = host.db.read().await?;
-    let identity = accounts::identify(&mut tx, token, host.clock.now()).await?;
-    sessions::owned_by(&mut tx, id, identity.ok_or_else(refused)?.company_id).await
+    let session = sessions::owned_by(&mut tx, id, identity.company_id).await?;
+    Ok((session, identity.via.id()))
 }
 
 struct Reader {
     host: Host,
     listener: Listener,
+    company: CompanyId,
+    /// What the client has shown of himself.
+    via: Uuid,
     /// The number of the last entry that was sent.
     last: i64,
     /// How much was shown of the newest replies that are being written.
@@ -148,6 +162,7 @@ impl Reader {
                 () = self.out.closed() => return Err(End::Gone),
                 () = &mut old => return Err(End::Old),
                 () = sleep(HEARTBEAT) => {
+                    self.admitted().await?;
                     self.out.still_here().await?;
                     // Also a look at the log.
                     Signal::News
@@ -166,6 +181,15 @@ impl Reader {
                 Signal::Presence => self.presence().await?,
             }
         }
+    }
+
+    /// Whoever is signed out, or has left the company, hears nothing more.
+    async fn admitted(&self) -> Result<(), End> {
+        let still = asking(async {
+            let mut tx = self.host.db.look().await?;
+            accounts::still(&mut tx, self.via, self.company, self.host.clock.now()).await
+        });
+        if still.await.map_err(failed)? { Ok(()) } else { Err(End::Over) }
     }
 
     /// Sends all that the database knows and the client does not.

@@ -31,7 +31,7 @@ use crate::{
 use axum::{
     Router,
     extract::{Path, State},
-    http::HeaderMap,
+    http::{HeaderMap, Method},
     response::Response,
     routing::get,
 };
@@ -109,7 +109,7 @@ async fn follow(
     as_operator: bool,
     headers: &HeaderMap,
 ) -> Result<Response> {
-    let token = caller::bearer(headers).unwrap_or_default().to_owned();
+    let token = caller::token(&Method::GET, headers)?.unwrap_or_default().to_owned();
     let resume = caller::text(headers, "last-event-id");
     let resume = parsed::<InvocationId>("Last-Event-ID", resume, "is not one this stream gave")?;
     let place = host.tails.place(caller.user_id).ok_or_else(|| {

@@ -19,7 +19,11 @@ use crate::{
     notifications::{self, Notification},
     sessions::lines,
 };
-use axum::{extract::State, http::HeaderMap, response::Response};
+use axum::{
+    extract::State,
+    http::{HeaderMap, Method},
+    response::Response,
+};
 use serde::Deserialize;
 use serde_json::json;
 use std::{convert::Infallible, pin::pin, sync::Arc};
@@ -47,7 +51,7 @@ pub(super) async fn follow(
     })?;
     let newest = notifications::last_seq(&mut host.db.look().await?, user).await?;
     let start = Start::of(&headers, query.after, newest);
-    let token = caller::bearer(&headers).unwrap_or_default().to_owned();
+    let token = caller::token(&Method::GET, &headers)?.unwrap_or_default().to_owned();
     let (out, response) = Out::new();
     let tasks = host.tasks.clone();
     let reader = Reader { host, user, token, ear, last: start.after, out };
