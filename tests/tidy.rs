@@ -36,7 +36,7 @@ both_engines! {
         work::tidy(&platform.host).await.expect("it tidies up");
         let mut tx = platform.host.db.read().await.expect("a snapshot");
         let (tokens,): (i64,) =
-            tx.query("SELECT COUNT(*) FROM tokens").one().await.expect("a count");
+            tx.query("SELECT COUNT(*) FROM sign_ins").one().await.expect("a count");
         assert_eq!(tokens, 1);
         old.get("/me").await.problem(401, "unauthenticated");
         new.get("/me").await.ok()["user"].id();

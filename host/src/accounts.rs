@@ -8,6 +8,7 @@ pub mod invitations;
 pub mod keys;
 pub mod links;
 pub mod members;
+pub mod overview;
 mod password;
 pub mod sign_ins;
 pub mod totp;

@@ -14,11 +14,13 @@ mod catalogue;
 mod company;
 mod components;
 mod cookies;
+mod cors;
 mod credentials;
 mod cron;
 mod direct_messages;
 mod earnings;
 mod files;
+mod health;
 mod input;
 mod internal;
 mod invitations;
@@ -27,6 +29,7 @@ mod keys;
 mod links;
 mod messages;
 mod notifications;
+mod once;
 mod page;
 mod peer;
 mod plans;
@@ -54,15 +57,14 @@ use crate::{
     host::Host,
 };
 use axum::{
-    Json, Router,
+    Router,
     extract::DefaultBodyLimit,
-    http::{HeaderName, HeaderValue, StatusCode},
+    http::{HeaderName, HeaderValue},
     middleware,
-    routing::get,
 };
-use serde_json::{Value, json};
 use tower_http::set_header::SetResponseHeaderLayer;
 
+pub use health::metrics_only;
 pub use peer::Connected;
 pub use uploads::report;
 
@@ -104,14 +106,15 @@ pub fn router(host: Host) -> Router {
         .merge(admin::routes())
         .merge(money(&host))
         .merge(internal::routes())
-        .route("/healthz", get(async || Json(json!({ "ok": true }))))
-        .route("/readyz", get(ready))
+        .merge(health::routes())
         .fallback(async || Error::not_found("route"))
         .method_not_allowed_fallback(async || {
-            Error::new(Kind::Invalid, "method_not_allowed", "this route does not take this method")
+            Error::new(Kind::Method, "method_not_allowed", "this route does not take this method")
         })
+        .layer(middleware::from_fn_with_state(host.clone(), once::once))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn_with_state(host.clone(), problem::wrap))
+        .layer(middleware::from_fn_with_state(host.clone(), cors::cors))
         .with_state(host);
     token_path::before(routes)
 }
@@ -126,22 +129,4 @@ fn money(host: &Host) -> Router<Host> {
         .merge(plans::routes())
         .merge(earnings::routes())
         .layer(SetResponseHeaderLayer::overriding(GATEWAY, gateway))
-}
-
-/// Can this process serve? It can when the database answers and it is not
-/// stopping.
-async fn ready(
-    axum::extract::State(host): axum::extract::State<Host>,
-) -> Result<Json<Value>, (StatusCode, Json<Value>)> {
-    let not =
-        |why: &str| (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ok": false, "why": why })));
-    if host.stopping.is_cancelled() {
-        return Err(not("stopping"));
-    }
-    let asked = async {
-        let mut tx = host.db.read().await?;
-        tx.query("SELECT 1").run().await
-    };
-    asked.await.map_err(|_| not("database"))?;
-    Ok(Json(json!({ "ok": true })))
 }

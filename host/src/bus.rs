@@ -12,11 +12,13 @@
 mod breaks;
 mod hints;
 mod inboxes;
+mod streams;
 mod tails;
 
 pub use breaks::{Breaks, Watch};
 pub use hints::across_processes;
 pub use inboxes::{Ear, Inboxes};
+pub use streams::{Stream, Streams};
 pub use tails::{Place as TailPlace, Tails};
 
 use crate::id::{EventId, SessionId};

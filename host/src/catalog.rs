@@ -9,6 +9,7 @@ pub mod components;
 pub mod endpoints;
 pub mod settings;
 pub mod signing;
+pub mod suspension;
 pub mod withdrawal;
 
 use crate::{
@@ -48,6 +49,8 @@ pub struct Template {
     /// Since when new sessions keep the version they begin with.
     pub pinned_since: Option<Timestamp>,
     pub created_at: Timestamp,
+    /// Since when an operator lets nobody rent it.
+    pub suspended_at: Option<Timestamp>,
     /// Its builder has an account to which he can be paid.
     pub payable: bool,
 }
@@ -73,6 +76,11 @@ impl Blocker {
 }
 
 impl Template {
+    /// Can it be found and rented?
+    pub fn is_offered(&self) -> bool {
+        self.status == "active" && self.suspended_at.is_none()
+    }
+
     /// What keeps it from being published.
     pub fn blockers(&self) -> Vec<Blocker> {
         let mut found = self.cannot_run();
@@ -259,7 +267,8 @@ pub async fn published(
              COALESCE(p.payable, FALSE) AS payable FROM agents a
          JOIN builders b ON b.id = a.builder_id
          LEFT JOIN payees p ON p.builder_id = a.builder_id
-         WHERE a.status = 'active' AND a.deleted_at IS NULL AND ($1 IS NULL OR a.id < $1)
+         WHERE a.status = 'active' AND a.suspended_at IS NULL AND a.deleted_at IS NULL
+           AND ($1 IS NULL OR a.id < $1)
            AND ($2 IS NULL OR LOWER(a.name || ' ' || a.description) LIKE LOWER($2) ESCAPE '\\')
            AND ($3 IS NULL OR LOWER(CAST(a.themes AS TEXT)) LIKE LOWER($3) ESCAPE '\\')
            AND ($4 IS NULL OR LOWER(CAST(a.tools AS TEXT)) LIKE LOWER($4) ESCAPE '\\')
@@ -276,9 +285,28 @@ pub async fn published(
     Ok(found.all().await?)
 }
 
+/// Everybody's templates, newest first: for operators.
+pub async fn all(
+    tx: &mut Tx,
+    text: Option<&str>,
+    before: Option<AgentId>,
+    limit: i64,
+) -> Result<Vec<Template>> {
+    let found = tx.query(
+        "SELECT a.*, b.display_name AS builder_name,
+             COALESCE(p.payable, FALSE) AS payable FROM agents a
+         JOIN builders b ON b.id = a.builder_id
+         LEFT JOIN payees p ON p.builder_id = a.builder_id
+         WHERE a.deleted_at IS NULL AND ($1 IS NULL OR a.id < $1)
+           AND ($2 IS NULL OR LOWER(a.name) LIKE LOWER($2) ESCAPE '\\')
+         ORDER BY a.id DESC LIMIT $3",
+    );
+    Ok(found.bind(before).bind(text.map(pattern)).bind(limit).all().await?)
+}
+
 /// A `LIKE` pattern for "contains this". The database folds the case of both sides:
 /// SQLite knows ASCII only, and half a folding would find nothing.
-fn pattern(text: &str) -> String {
+pub fn pattern(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {

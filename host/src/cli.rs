@@ -2,6 +2,7 @@
 //! is said in one line on standard error. Exit codes: 0, 1 for a failure, 2 for
 //! usage.
 
+mod backup;
 mod inspect;
 
 use crate::{
@@ -59,6 +60,9 @@ enum Command {
     /// Work with the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Copy all that a platform on SQLite and local files consists of into a folder, while
+    /// it serves; the copy is a data folder to serve from
+    Backup { folder: PathBuf },
     /// Say what an upload of this component would answer
     Inspect { file: PathBuf },
     /// Work with the settings
@@ -135,6 +139,7 @@ fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
             Command::Reseal => reseal(config).await,
             Command::Files(FilesCommand::Check) => check_files(config).await,
             Command::Ledger(LedgerCommand::Check) => check_ledger(config).await,
+            Command::Backup { folder } => backup::run(config, &folder).await,
             Command::Inspect { file } => inspect::run(config, &file).await,
             Command::Config(ConfigCommand::Check) => {
                 println!("the settings make sense");

@@ -15,6 +15,8 @@ pub enum Kind {
     Invalid,
     /// Nobody is signed in, or the token is not (or no longer) good.
     Unauthenticated,
+    /// It came too slowly.
+    Slow,
     /// It costs more than there is.
     Payment,
     /// Known, but not allowed to do this.
@@ -25,6 +27,8 @@ pub enum Kind {
     Conflict,
     /// More bytes than the limit.
     TooLarge,
+    /// There is such a thing, and this cannot be done with it.
+    Method,
     /// Another media type is expected.
     Unsupported,
     /// Well formed, understood, and refused.

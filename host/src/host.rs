@@ -3,12 +3,13 @@
 
 use crate::{
     accounts::Passwords,
-    bus::{self, Breaks, Bus, Inboxes, Tails},
+    bus::{self, Breaks, Bus, Inboxes, Streams, Tails},
     clock::Clock,
     config::Config,
     delivery::{queue::Queues, socket::Sockets, window::Windows},
     files::doomed,
     id::SessionId,
+    metrics::Metrics,
     net::{self, Guard, Out, Post},
     objects::{Begun, Objects},
     pace::{Pace, PerMinute},
@@ -60,6 +61,9 @@ pub struct Host {
     pub bus: Bus,
     pub tails: Tails,
     pub breaks: Breaks,
+    /// Of events, open at this process.
+    pub streams: Streams,
+    pub metrics: Metrics,
     pub pace: Arc<Pace>,
     pub inboxes: Inboxes,
     /// Of agents that are connected to this process.
@@ -74,6 +78,8 @@ pub struct Host {
     pub tasks: TaskTracker,
     /// Lanes that this process drives.
     pub lanes: TaskTracker,
+    /// Says "send nobody here any more": about to stop.
+    pub leaving: CancellationToken,
     /// Says "begin nothing new".
     pub stopping: CancellationToken,
     /// Since when this process has looked for what is due without a break.
@@ -144,6 +150,8 @@ impl Host {
             bus,
             tails: Tails::default(),
             breaks: Breaks::default(),
+            streams: Streams::default(),
+            metrics: Metrics::default(),
             pace: Arc::new(Pace::new(per_minute(&config))),
             inboxes: Inboxes::default(),
             sockets: Sockets::default(),
@@ -154,6 +162,7 @@ impl Host {
             folder: Arc::new(folder),
             tasks: TaskTracker::new(),
             lanes: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
             attentive: Arc::new(Mutex::new(now)),
             due: Arc::default(),

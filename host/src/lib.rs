@@ -12,10 +12,10 @@
 //! api
 //! work                                          host, config below it
 //! accounts  catalog  sessions  files  billing   a noun each: types, SQL, rules
-//! policy  audit  notifications → mails
+//! policy  audit  notifications → mails          idempotency
 //! delivery → sandbox                            payments
 //! reseal  storage  bus  objects  net            no domain words
-//! error  clock  id  timestamp  money  seal
+//! error  clock  id  timestamp  money  seal  metrics
 //! ```
 
 pub mod accounts;
@@ -33,7 +33,9 @@ pub mod error;
 pub mod files;
 pub mod host;
 pub mod id;
+pub mod idempotency;
 pub mod mails;
+pub mod metrics;
 pub mod money;
 pub mod net;
 pub mod notifications;

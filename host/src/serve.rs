@@ -53,8 +53,16 @@ pub async fn until(
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     work::start(&host);
+    if let Some(address) = host.config.web.metrics_listen {
+        let listener = listen(address).await?;
+        tokio::spawn(serve(host.clone(), listener, api::metrics_only(host.clone())));
+    }
     let serving = tokio::spawn(serve(host.clone(), listener, api::router(host.clone())));
     stop.await;
+    // Whoever sends callers here looks whether it is ready, and needs a while to see it.
+    host.leaving.cancel();
+    let notice = Duration::from_secs(host.config.web.leaving_seconds);
+    tokio::select! { () = tokio::time::sleep(notice) => {}, () = host.stopping.cancelled() => {} }
     host.stopping.cancel();
     host.tasks.close();
     host.lanes.close();

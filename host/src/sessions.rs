@@ -21,6 +21,7 @@ pub mod replays;
 pub mod replies;
 pub mod shared;
 pub mod sockets;
+pub mod suspended;
 pub mod tickets;
 pub mod withdrawn;
 

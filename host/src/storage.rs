@@ -27,6 +27,7 @@ mod checkpoint;
 mod group;
 mod query;
 pub mod skew;
+pub mod snapshot;
 mod to_the_end;
 
 pub use query::{Query, Record, Value};

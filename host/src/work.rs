@@ -18,6 +18,8 @@ mod retry;
 mod scope;
 pub mod seats;
 pub mod sockets;
+pub mod standing;
+pub mod suspended;
 pub mod told;
 pub mod withdrawn;
 
@@ -26,7 +28,7 @@ use crate::{
     catalog::{components, endpoints, signing},
     files::resumable,
     host::Host,
-    mails, notifications,
+    idempotency, mails, notifications,
     sessions::{self, attempts, receipts::sweep},
     storage::skew,
     timestamp::Timestamp,
@@ -123,6 +125,7 @@ async fn pick_up(host: &Host, started: Timestamp) -> crate::error::Result<()> {
     sessions::sockets::release_all(&mut tx, host.node, started).await?;
     resumable::leave_all(&mut tx, host.node.claims(), started).await?;
     components::give_up_own(&mut tx, host.node.0, started).await?;
+    idempotency::release_all(&mut tx, host.node.0, started).await?;
     tx.commit().await?;
     if left > 0 {
         tracing::info!(lanes = left, "picking up where the last process left off");
@@ -153,6 +156,7 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     sign_ins::sweep(&mut tx, now).await?;
     links::sweep(&mut tx, now).await?;
     mails::sweep(&mut tx, now).await?;
+    idempotency::sweep(&mut tx, now).await?;
     signing::sweep(&mut tx, now).await?;
     endpoints::sweep(&mut tx, now).await?;
     tx.commit().await?;
@@ -160,6 +164,7 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     sockets::sweep(host, now).await?;
     overdue::end(host).await?;
     withdrawn::finish(host).await?;
+    suspended::end(host).await?;
     library::tidy(host).await?;
     seats::check(host).await?;
     if let Err(error) = missed::daily(host).await {

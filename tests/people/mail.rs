@@ -17,7 +17,7 @@ both_engines! {
         let listed = async |state: &str| {
             loop {
                 let found = data(olga.get(&format!("/admin/mails?state={state}")).await.ok());
-                if found.first().is_some_and(|mail| mail["attempts"] == 1) {
+                if found.first().is_some_and(|mail| mail["error"].is_string()) {
                     return found[0].clone();
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;

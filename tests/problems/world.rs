@@ -183,7 +183,7 @@ impl World {
              UNION ALL SELECT 'companies', COUNT(*) FROM companies
              UNION ALL SELECT 'members', COUNT(*) FROM members
              UNION ALL SELECT 'builders', COUNT(*) FROM builders
-             UNION ALL SELECT 'tokens', COUNT(*) FROM tokens
+             UNION ALL SELECT 'sign_ins', COUNT(*) FROM sign_ins
              UNION ALL SELECT 'agents', COUNT(*) FROM agents
              UNION ALL SELECT 'components', COUNT(*) FROM components
              UNION ALL SELECT 'canaries', COUNT(*) FROM canaries

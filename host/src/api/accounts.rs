@@ -1,5 +1,6 @@
 //! Signing up, in and out; who am I; becoming a builder.
 
+use super::once::Once;
 use super::{
     caller::{Builder, Caller, Oneself},
     cookies,
@@ -51,6 +52,7 @@ async fn sign_up(
     State(host): State<Host>,
     peer: Peer,
     SeenFrom(from): SeenFrom,
+    once: Once,
     Body(new): Body<NewUser>,
 ) -> Result<(StatusCode, Cookie, Json<Value>)> {
     let (rate, peer) = (&host.pace.sign_ups, peer.counted());
@@ -65,9 +67,9 @@ async fn sign_up(
     let mut tx = host.db.write().await?;
     let user = SignUp { email, name, company, password_hash };
     let user = accounts::sign_up(&mut tx, &host.clock, user).await?;
-    let (cookie, answer) = signed_in(&mut tx, &host, &user, &from, new.cookie).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, cookie, answer))
+    let (cookie, Json(answer)) = signed_in(&mut tx, &host, &user, &from, new.cookie).await?;
+    let (status, answer) = once.commit(tx, StatusCode::CREATED, answer).await?;
+    Ok((status, cookie, answer))
 }
 
 #[derive(Deserialize)]
@@ -224,13 +226,13 @@ struct Profile {
 async fn become_builder(
     State(host): State<Host>,
     Caller(identity): Caller,
+    once: Once,
     Body(profile): Body<Profile>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let name = input::text("/displayName", &profile.display_name, 1..=200)?;
     let mut tx = host.db.write().await?;
     let builder = accounts::become_builder(&mut tx, &host.clock, identity.user_id, &name).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(json!(builder))))
+    once.commit(tx, StatusCode::CREATED, json!(builder)).await
 }
 
 async fn builder(State(host): State<Host>, Caller(identity): Caller) -> Result<Json<Value>> {

@@ -1,9 +1,11 @@
 //! What operators do: a table of contents.
 
+mod agents;
 mod audit;
 mod limits;
 mod mails;
 mod money;
+mod people;
 mod sandbox;
 mod sessions;
 
@@ -12,7 +14,9 @@ use axum::Router;
 
 pub(super) fn routes() -> Router<Host> {
     Router::new()
+        .merge(agents::routes())
         .merge(limits::routes())
+        .merge(people::routes())
         .merge(mails::routes())
         .merge(audit::routes())
         .merge(money::routes())

@@ -1,5 +1,6 @@
 //! A builder's templates.
 
+use super::once::Once;
 use super::{
     caller::Builder,
     canaries, catalogue,
@@ -91,6 +92,7 @@ struct Change {
 async fn create(
     State(host): State<Host>,
     Builder(owner): Builder,
+    once: Once,
     Body(new): Body<NewTemplate>,
 ) -> Result<(StatusCode, Json<Value>)> {
     // A component that asks for another try gets one; a webhook agent only when its
@@ -121,11 +123,10 @@ async fn create(
     let template =
         catalog::create(&mut tx, &host.clock, owner, &listing, sealed.transpose()?, id).await?;
     let mut answer = owned(&mut tx, &template).await?;
-    tx.commit().await?;
     if let Some(secret) = secret {
         answer["signingSecret"] = json!(secret);
     }
-    Ok((StatusCode::CREATED, Json(answer)))
+    once.commit(tx, StatusCode::CREATED, answer).await
 }
 
 async fn list(
@@ -304,6 +305,7 @@ async fn owned(tx: &mut Tx, template: &Template) -> Result<Value> {
     all["activeVersion"] = json!(template.active_version);
     all["pinSessions"] = json!(template.pinned_since.is_some());
     all["canary"] = json!(newest(tx, template.id).await?.as_ref().map(canaries::shown));
+    all["suspendedAt"] = json!(template.suspended_at);
     all["publishBlockers"] = json!(template.blockers());
     Ok(all)
 }

@@ -49,7 +49,7 @@ async fn list(
 async fn show(State(host): State<Host>, _: Caller, Path(id): Path<String>) -> Result<Json<Value>> {
     let id = input::id(&id, "agent")?;
     let mut tx = host.db.read().await?;
-    let found = catalog::find(&mut tx, id).await?.filter(|template| template.status == "active");
+    let found = catalog::find(&mut tx, id).await?.filter(Template::is_offered);
     Ok(Json(listed(&found.ok_or(Error::not_found("agent"))?)))
 }
 

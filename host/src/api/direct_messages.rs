@@ -1,5 +1,6 @@
 //! What a client and the builder behind the agent say to each other, past the agent.
 
+use super::once::Once;
 use super::{
     caller::{Builder, Caller},
     input::{self, Body, Params},
@@ -40,18 +41,20 @@ async fn client_says(
     State(host): State<Host>,
     Caller(caller): Caller,
     Path(id): Path<String>,
+    once: Once,
     Body(new): Body<NewMessage>,
 ) -> Result<(StatusCode, Json<Value>)> {
-    say(&host, Side::Client(caller.company_id), &id, &new.content).await
+    say(&host, &once, Side::Client(caller.company_id), &id, &new.content).await
 }
 
 async fn builder_says(
     State(host): State<Host>,
     Builder(builder): Builder,
     Path(id): Path<String>,
+    once: Once,
     Body(new): Body<NewMessage>,
 ) -> Result<(StatusCode, Json<Value>)> {
-    say(&host, Side::Builder(builder), &id, &new.content).await
+    say(&host, &once, Side::Builder(builder), &id, &new.content).await
 }
 
 async fn client_reads(
@@ -74,6 +77,7 @@ async fn builder_reads(
 
 async fn say(
     host: &Host,
+    once: &Once,
     side: Side,
     id: &str,
     content: &str,
@@ -82,9 +86,9 @@ async fn say(
     input::content(content, MESSAGE_BYTES)?;
     let mut tx = host.db.write().await?;
     let entry = direct::say(&mut tx, &host.clock, id, side, content).await?;
-    tx.commit().await?;
+    let answer = once.commit(tx, StatusCode::CREATED, entry.json()).await?;
     announce(host, &entry);
-    Ok((StatusCode::CREATED, Json(entry.json())))
+    Ok(answer)
 }
 
 async fn list(host: &Host, side: Side, id: &str, page: &Page) -> Result<Json<Value>> {

@@ -4,6 +4,7 @@ mod agent;
 mod content;
 mod tus;
 
+use super::once::Once;
 use super::{
     caller::{self, Caller},
     input::{self, Body, Params},
@@ -119,14 +120,14 @@ struct New {
 async fn make_folder(
     State(host): State<Host>,
     Caller(caller): Caller,
+    once: Once,
     Body(new): Body<New>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let name = files::checked("/name", &new.name)?;
     let mut tx = host.db.write().await?;
     let company = caller.company_id;
     let made = tree::make_folder(&mut tx, &host.clock, company, new.parent_id, &name).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(json!(made))))
+    once.commit(tx, StatusCode::CREATED, json!(made)).await
 }
 
 async fn begin(
@@ -348,6 +349,7 @@ async fn share(
     State(host): State<Host>,
     Caller(caller): Caller,
     Path(id): Path<String>,
+    once: Once,
     Body(share): Body<Share>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let mut tx = host.db.write().await?;
@@ -355,8 +357,7 @@ async fn share(
     let session = running(&mut tx, id, caller.company_id).await?;
     let node = tree::find(&mut tx, caller.company_id, share.node_id).await?;
     files::grant(&mut tx, &host.clock, session.id, node.id).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(json!(node))))
+    once.commit(tx, StatusCode::CREATED, json!(node)).await
 }
 
 async fn shared(
@@ -408,6 +409,7 @@ async fn agent_folder(
     State(host): State<Host>,
     Caller(caller): Caller,
     Path(id): Path<String>,
+    once: Once,
     Body(new): Body<AgentFolder>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let name = new.name.map(|name| files::checked("/name", &name)).transpose()?;
@@ -419,6 +421,5 @@ async fn agent_folder(
     let name = files::checked("/name", &name.replace('/', "-"))?;
     let (clock, company) = (&host.clock, caller.company_id);
     let made = files::agent_folder(&mut tx, clock, company, session.id, &name).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(json!(made))))
+    once.commit(tx, StatusCode::CREATED, json!(made)).await
 }

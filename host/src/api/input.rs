@@ -11,7 +11,11 @@ use axum::{
     http::{header, request::Parts},
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use std::{ops::RangeInclusive, str::FromStr};
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
+
+/// How long a body that is read as a whole may take: a mebibyte at the pace of a bad mobile
+/// connection.
+const BODY_TIME: Duration = Duration::from_mins(1);
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
@@ -32,7 +36,12 @@ impl<T: DeserializeOwned> FromRequest<Host> for Body<T> {
 
 /// A body of at most `most` bytes, whatever it is.
 pub(super) async fn bytes(request: Request, host: &Host, most: usize) -> Result<Bytes> {
-    Bytes::from_request(request, host).await.map_err(|rejected| {
+    let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, host)).await;
+    let read = read.map_err(|_| {
+        let detail = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
+        Error::new(Kind::Slow, "body_too_slow", detail)
+    })?;
+    read.map_err(|rejected| {
         if rejected.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
             return Error::new(
                 Kind::TooLarge,

@@ -1,5 +1,6 @@
 //! Inviting people into one's company, and following an invitation.
 
+use super::once::Once;
 use super::{
     accounts::signed_in,
     caller::{self, Admin},
@@ -47,6 +48,7 @@ struct New {
 async fn invite(
     State(host): State<Host>,
     Admin(caller): Admin,
+    once: Once,
     Body(new): Body<New>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let email = accounts::email(&new.email)?;
@@ -55,9 +57,9 @@ async fn invite(
     let name = accounts::user(&mut tx, caller.user_id).await?.name;
     let by = Inviter { company: caller.company_id, user: caller.user_id, name: &name };
     let made = invitations::invite(&mut tx, &host.clock, &by, &email, role).await?;
-    tx.commit().await?;
+    let answer = once.commit(tx, StatusCode::CREATED, json!(made)).await?;
     host.posted.notify_one();
-    Ok((StatusCode::CREATED, Json(json!(made))))
+    Ok(answer)
 }
 
 async fn list(
@@ -87,15 +89,16 @@ async fn resend(
     State(host): State<Host>,
     Admin(caller): Admin,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+    once: Once,
+) -> Result<(StatusCode, Json<Value>)> {
     let id = input::id(&id, "invitation")?;
     let mut tx = host.db.write().await?;
     let name = accounts::user(&mut tx, caller.user_id).await?.name;
     let by = Inviter { company: caller.company_id, user: caller.user_id, name: &name };
     let sent = invitations::resend(&mut tx, &host.clock, &by, id).await?;
-    tx.commit().await?;
+    let answer = once.commit(tx, StatusCode::OK, json!(sent)).await?;
     host.posted.notify_one();
-    Ok(Json(json!(sent)))
+    Ok(answer)
 }
 
 /// What the one who holds the link is shown before he accepts.
@@ -126,6 +129,7 @@ async fn accept(
     State(host): State<Host>,
     Path(token): Path<String>,
     SeenFrom(from): SeenFrom,
+    once: Once,
     request: Request,
 ) -> Result<Response> {
     let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
@@ -150,6 +154,7 @@ async fn accept(
     let invitation = invitations::open(&mut tx, host.clock.now(), &host.key, &token).await?;
     let user = invitations::join(&mut tx, &host.clock, &invitation, name, hash).await?;
     let (cookie, answer) = signed_in(&mut tx, &host, &user, &from, new.cookie).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, cookie, answer).into_response())
+    let Json(answer) = answer;
+    let (status, answer) = once.commit(tx, StatusCode::CREATED, answer).await?;
+    Ok((status, cookie, answer).into_response())
 }

@@ -1,5 +1,6 @@
 //! API keys: making, listing and deleting them. Only people who sign in do so.
 
+use super::once::Once;
 use super::{
     caller::Oneself,
     input::{self, Body, Params},
@@ -38,6 +39,7 @@ struct NewKey {
 async fn create(
     State(host): State<Host>,
     Oneself(caller): Oneself,
+    once: Once,
     Body(new): Body<NewKey>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let name = input::name("/name", &new.name)?;
@@ -53,10 +55,9 @@ async fn create(
     let new = New { name, scopes, expires_at: new.expires_at };
     let mut tx = host.db.write().await?;
     let (key, text) = keys::create(&mut tx, &host.clock, caller.user_id, new).await?;
-    tx.commit().await?;
     let mut shown = json!(key);
     shown["key"] = text.into();
-    Ok((StatusCode::CREATED, Json(shown)))
+    once.commit(tx, StatusCode::CREATED, shown).await
 }
 
 /// One's own; an admin sees those of everybody in the company.

@@ -1,5 +1,6 @@
 //! What clients say, and what was said.
 
+use super::once::Once;
 use super::{
     caller::Caller,
     input::{self, Body, Params},
@@ -35,6 +36,7 @@ async fn say(
     State(host): State<Host>,
     Caller(caller): Caller,
     Path(id): Path<String>,
+    once: Once,
     Body(new): Body<NewMessage>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let id = input::id(&id, "session")?;
@@ -44,10 +46,9 @@ async fn say(
     let mut tx = host.db.write().await?;
     let said =
         sessions::say(&mut tx, &host.clock, id, caller.company_id, &new.content, lease).await?;
-    tx.commit().await?;
-    let message = said.entry.json();
+    let answer = once.commit(tx, StatusCode::CREATED, said.entry.json()).await?;
     work::lane::told(&host, said, lease.claim);
-    Ok((StatusCode::CREATED, Json(message)))
+    Ok(answer)
 }
 
 async fn list(

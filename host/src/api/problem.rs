@@ -8,14 +8,14 @@ use crate::{
 };
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
 use serde_json::json;
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 use uuid::Uuid;
 
 /// 460 is tus' own.
@@ -34,7 +34,8 @@ impl IntoResponse for Error {
 
 fn status(error: &Error) -> StatusCode {
     match error.kind {
-        Kind::Invalid if error.code == "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
+        Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
+        Kind::Slow => StatusCode::REQUEST_TIMEOUT,
         Kind::Invalid => StatusCode::BAD_REQUEST,
         Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
         Kind::Payment => StatusCode::PAYMENT_REQUIRED,
@@ -58,6 +59,8 @@ fn status(error: &Error) -> StatusCode {
 /// Gives every request an id, survives panics, and writes out what went wrong.
 pub(super) async fn wrap(State(host): State<Host>, request: Request, next: Next) -> Response {
     let id = host.clock.id::<Uuid>().to_string();
+    let (method, begun) = (request.method().to_string(), Instant::now());
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     // The path only: a query may hold a ticket.
     let what = format!("{} {}", request.method(), request.uri().path());
     let answered = rate::counting(AssertUnwindSafe(next.run(request)).catch_unwind());
@@ -75,6 +78,8 @@ pub(super) async fn wrap(State(host): State<Host>, request: Request, next: Next)
         write(&mut response, &error, &id);
     }
     rate::say(&counted, response.headers_mut());
+    let route = route.as_deref().unwrap_or("none");
+    host.metrics.answered(&method, route, response.status().as_u16(), begun.elapsed());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -105,7 +110,7 @@ fn write(response: &mut Response, error: &Error, request_id: &str) {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         // What is left of the body is not read, so nothing can follow it.
-        Kind::TooLarge => {
+        Kind::TooLarge | Kind::Slow => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Kind::Unauthenticated => {

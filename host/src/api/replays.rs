@@ -1,5 +1,6 @@
 //! A builder asks for events again: one, or all that died in a span of time.
 
+use super::once::Once;
 use super::{
     caller::Builder,
     input::{self, Body, Params},
@@ -39,6 +40,7 @@ async fn one(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path((agent, id)): Path<(String, String)>,
+    once: Once,
 ) -> Result<(StatusCode, Json<Value>)> {
     let id: AttemptId = input::id(&id, "delivery")?;
     let mut tx = host.db.write().await?;
@@ -51,12 +53,12 @@ async fn one(
     let (session, event) = (attempt.session_id, attempt.event_id);
     let lease = host.lease();
     let drives = replays::again(&mut tx, &host.clock, session, event, lease).await?;
-    tx.commit().await?;
+    let answer = json!({ "eventId": event, "sessionId": session, "status": "queued" });
+    let answer = once.commit(tx, StatusCode::ACCEPTED, answer).await?;
     if drives {
         lane::drive(&host, session, lease.claim, None);
     }
-    let answer = json!({ "eventId": event, "sessionId": session, "status": "queued" });
-    Ok((StatusCode::ACCEPTED, Json(answer)))
+    Ok(answer)
 }
 
 #[derive(Deserialize)]
@@ -74,6 +76,7 @@ async fn begin(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path(agent): Path<String>,
+    once: Once,
     Body(new): Body<NewReplay>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let now = host.clock.now();
@@ -93,8 +96,7 @@ async fn begin(
         return Ok((StatusCode::OK, Json(json!({ "dryRun": true, "total": total }))));
     }
     let replay = replays::begin(&mut tx, &host.clock, agent, range).await?;
-    tx.commit().await?;
-    Ok((StatusCode::ACCEPTED, Json(json!(replay))))
+    once.commit(tx, StatusCode::ACCEPTED, json!(replay)).await
 }
 
 fn time(pointer: &str, text: &str) -> Result<Timestamp> {

@@ -1,5 +1,6 @@
 //! Opening, listing and ending sessions.
 
+use super::once::Once;
 use super::{
     caller::Caller,
     input::{self, Body, Params},
@@ -41,6 +42,7 @@ struct NewSession {
 async fn open(
     State(host): State<Host>,
     Caller(caller): Caller,
+    once: Once,
     Body(new): Body<NewSession>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let id = new.agent_id.parse::<AgentId>();
@@ -49,8 +51,12 @@ async fn open(
     let template = catalog::find(&mut tx, id).await?.ok_or(Error::not_found("agent"))?;
     // A draft can be tried by its owner, when there is something to try.
     let own = caller.builder_id == Some(template.builder_id);
-    if template.status != "active" && !own {
+    if !own && !template.is_offered() {
         return Err(Error::not_found("agent"));
+    }
+    if template.suspended_at.is_some() {
+        let detail = "an operator of the platform has suspended this agent";
+        return Err(Error::conflict("agent_suspended", detail));
     }
     if let Some(blocker) = template.cannot_run().first() {
         return Err(Error::conflict(blocker.code(), "the agent is not ready to run"));
@@ -76,10 +82,10 @@ async fn open(
         least_cents: host.config.money.session_least_cents,
     };
     let opened = sessions::open(&mut tx, &host.clock, &template, opening).await?;
-    tx.commit().await?;
     let (session, told) = opened;
+    let answer = once.commit(tx, StatusCode::CREATED, json!(session)).await?;
     work::lane::told(&host, told, lease.claim);
-    Ok((StatusCode::CREATED, Json(json!(session))))
+    Ok(answer)
 }
 
 async fn list(

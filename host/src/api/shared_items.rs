@@ -1,5 +1,6 @@
 //! Documents and secrets that a client hands to a session, and its agent reads.
 
+use super::once::Once;
 use super::{
     caller::{Agent, Caller},
     input::{self, Body, Params},
@@ -47,15 +48,16 @@ async fn share(
     State(host): State<Host>,
     Caller(caller): Caller,
     Path(id): Path<String>,
+    once: Once,
     Body(share): Body<Share>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let place = (input::id(&id, "session")?, caller.company_id);
     let new = looked_at(share)?;
     let mut tx = host.db.write().await?;
     let (item, entry) = shared::add(&mut tx, &host.clock, &host.key, place, new).await?;
-    tx.commit().await?;
+    let answer = once.commit(tx, StatusCode::CREATED, json!(item)).await?;
     announce(&host, &entry);
-    Ok((StatusCode::CREATED, Json(json!(item))))
+    Ok(answer)
 }
 
 fn looked_at(share: Share) -> Result<NewItem> {

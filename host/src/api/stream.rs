@@ -14,7 +14,7 @@ use super::{
 use crate::{
     accounts,
     bus::{BACKLOG, Listener, Signal},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     host::Host,
     id::{CompanyId, EventId, SessionId},
     sessions::{self, Session, lines, log, tickets},
@@ -63,6 +63,11 @@ async fn stream(
     let id: SessionId = input::id(&id, "session")?;
     let listener = host.bus.listen(id);
     let (session, via) = admitted(&host, id, query.ticket.as_deref(), &uri, &headers).await?;
+    let most = host.config.web.streams_per_company;
+    let place = host.streams.open(session.company_id, most).ok_or_else(|| {
+        let detail = format!("this company has {most} event streams open; close some");
+        Error::new(Kind::TooMany(10), "too_many_streams", detail)
+    })?;
     let given = headers.contains_key("last-event-id");
     let start = Start::of(&headers, query.after, session.last_seq);
     if session.over() && start.after >= session.last_seq && !start.unknown {
@@ -79,6 +84,7 @@ async fn stream(
     let reader =
         Reader { host: host.clone(), listener, company, via, last, shown, told, presence, out };
     host.tasks.spawn(async move {
+        let _place = place;
         // It ends when the client is gone, too slow, or has seen the session's end.
         let _ = reader.run(start.unknown, over).await;
     });

@@ -1,5 +1,6 @@
 //! A builder's side of an agent's webhook: its secret, and what became of what was sent.
 
+use super::once::Once;
 use super::{
     caller::Builder,
     input::{self, Body, Params},
@@ -23,6 +24,7 @@ use crate::{
 use axum::{
     Json, Router,
     extract::{Path, State},
+    http::StatusCode,
     routing::{get, post},
 };
 use serde::Deserialize;
@@ -43,14 +45,15 @@ async fn rotate(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+    once: Once,
+) -> Result<(StatusCode, Json<Value>)> {
     let mut tx = host.db.write().await?;
     let template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
     let secret = new_secret(&host.clock);
     let sealed = host.key.seal(&host.clock, &signing::place(template.id), secret.as_bytes())?;
     let until = signing::rotate(&mut tx, &host.clock, template.id, sealed).await?;
-    tx.commit().await?;
-    Ok(Json(json!({ "signingSecret": secret, "previousExpiresAt": until })))
+    let answer = json!({ "signingSecret": secret, "previousExpiresAt": until });
+    once.commit(tx, StatusCode::OK, answer).await
 }
 
 /// How it does, and what waits for it.

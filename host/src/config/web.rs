@@ -16,6 +16,9 @@ const MESSAGES: NonZeroU32 = NonZeroU32::new(120).expect("not zero");
 /// Some pages in the browser of everybody in a company.
 const STREAMS: u32 = 1_000;
 
+/// Longer than any load balancer needs.
+const MOST_LEAVING: u64 = 300;
+
 /// Flags, and the file's table `[web]`.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -44,6 +47,11 @@ pub struct Given {
     /// Messages that clients may write into one session in a minute [default: 120]
     #[arg(long, env = "AIYBIZ_MESSAGES_PER_MINUTE", global = true)]
     pub messages_per_minute: Option<NonZeroU32>,
+    /// Seconds between the signal to stop and the moment at which connections are refused, in
+    /// which /readyz says 503 already: as long as a load balancer takes to look twice
+    /// [default: 0]
+    #[arg(long, env = "AIYBIZ_LEAVING_SECONDS", global = true)]
+    pub leaving_seconds: Option<u64>,
     /// Event streams that one company may have open at this process [default: 1000]
     #[arg(long, env = "AIYBIZ_STREAMS_PER_COMPANY", global = true)]
     pub streams_per_company: Option<u32>,
@@ -60,6 +68,7 @@ pub struct Web {
     pub sign_ins_per_minute: NonZeroU32,
     pub sign_ins_per_address_per_minute: NonZeroU32,
     pub messages_per_minute: NonZeroU32,
+    pub leaving_seconds: u64,
     pub streams_per_company: u32,
 }
 
@@ -73,6 +82,10 @@ impl Web {
         let streams = flags.streams_per_company.or(file.streams_per_company).unwrap_or(STREAMS);
         if streams == 0 {
             bail!("streamsPerCompany must be 1 or more");
+        }
+        let leaving = flags.leaving_seconds.or(file.leaving_seconds).unwrap_or(0);
+        if leaving > MOST_LEAVING {
+            bail!("leavingSeconds must be at most {MOST_LEAVING}");
         }
         Ok(Self {
             trusted_proxies: flags.trusted_proxies.or(file.trusted_proxies).unwrap_or_default(),
@@ -88,6 +101,7 @@ impl Web {
                 .messages_per_minute
                 .or(file.messages_per_minute)
                 .unwrap_or(MESSAGES),
+            leaving_seconds: leaving,
             streams_per_company: streams,
         })
     }

@@ -4,6 +4,7 @@ use crate::{
     api::{
         caller::Operator,
         input::{self, Body, Params},
+        once::Once,
         page::{self, Page},
     },
     audit::{self, Decision},
@@ -54,6 +55,7 @@ struct NewPlan {
 async fn create_plan(
     State(host): State<Host>,
     Operator(operator): Operator,
+    once: Once,
     Body(new): Body<NewPlan>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let name = input::text("/name", &new.name, 1..=200)?;
@@ -76,8 +78,7 @@ async fn create_plan(
         after: json!(plan),
     };
     audit::record(&mut tx, &host.clock, decision).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(json!(plan))))
+    once.commit(tx, StatusCode::CREATED, json!(plan)).await
 }
 
 fn within(pointer: &str, value: i64, range: &RangeInclusive<i64>) -> Result<()> {
@@ -130,6 +131,7 @@ async fn refund(
     State(host): State<Host>,
     Operator(operator): Operator,
     Path(id): Path<String>,
+    once: Once,
     Body(new): Body<NewRefund>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let company: CompanyId = input::id(&id, "company")?;
@@ -148,9 +150,9 @@ async fn refund(
         after: json!({ "amountCents": cents }),
     };
     audit::record(&mut tx, &host.clock, decision).await?;
-    tx.commit().await?;
+    let answer = once.commit(tx, StatusCode::CREATED, json!({ "data": refunds })).await?;
     host.owed.notify_one();
-    Ok((StatusCode::CREATED, Json(json!({ "data": refunds }))))
+    Ok(answer)
 }
 
 async fn refunds(

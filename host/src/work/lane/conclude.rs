@@ -73,6 +73,8 @@ impl Driver {
         else {
             return Ok(Next::Stop);
         };
+        let (delivery, went) =
+            (&target.delivery, if failure.is_none() { "delivered" } else { "failed" });
         let tried = if failure.is_none() { Tried::Delivered } else { Tried::Dead };
         self.record(&mut tx, target, due, &report, tried).await?;
         if due.entry.kind == "session_ended" {
@@ -97,6 +99,7 @@ impl Driver {
         let rolled_back = self.count(&mut tx, target, &report).await?;
         let health = self.health(&mut tx, target, &report, probe).await?;
         tx.commit().await?;
+        self.host.metrics.event(delivery, went);
         self.host.tails.written();
         if let Some(canary) = rolled_back {
             let reason = canary.reason().unwrap_or_default();
@@ -136,6 +139,7 @@ impl Driver {
         self.record(&mut tx, target, due, report, Tried::Retrying(at)).await?;
         let health = self.health(&mut tx, target, report, probe).await?;
         tx.commit().await?;
+        self.host.metrics.event(&target.delivery, "retried");
         self.host.tails.written();
         if let Some(entry) = &told {
             announce(&self.host, entry);
