@@ -9,7 +9,7 @@ mod figures;
 mod harness;
 
 use figures::{row, show, title};
-use harness::{Engine, Person, Platform, guests, json, people::PASSWORD};
+use harness::{Engine, Events, Person, Platform, guests, json, people::PASSWORD};
 use std::{
     sync::{
         Arc,
@@ -38,18 +38,19 @@ async fn beside(engine: Engine) {
     let bea = platform.builder("Bea").await;
     let agent = bea.publish("Echo", guests::ECHO).await;
     let cleo = platform.person("Cleo").await;
-    let (session, _events) = cleo.starts(&agent).await;
-    messages(&cleo, &session, 100).await;
+    let max = platform.person("Max").await;
+    let (session, mut events) = cleo.starts(&agent).await;
+    messages(&cleo, &session, &mut events, 100).await;
     let (mut alone, mut beside, mut signed) = (Vec::new(), Vec::new(), 0);
     let mut busy = Duration::ZERO;
     for _ in 0..ROUNDS {
-        alone.extend(messages(&cleo, &session, MESSAGES).await);
+        alone.extend(messages(&cleo, &session, &mut events, MESSAGES).await);
         let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let signing: Vec<_> = (0..AT_ONCE)
-            .map(|_| tokio::spawn(signs_in(cleo.clone(), Arc::clone(&stop), Arc::clone(&count))))
+            .map(|_| tokio::spawn(signs_in(max.clone(), Arc::clone(&stop), Arc::clone(&count))))
             .collect();
         let begun = Instant::now();
-        beside.extend(messages(&cleo, &session, MESSAGES).await);
+        beside.extend(messages(&cleo, &session, &mut events, MESSAGES).await);
         busy += begun.elapsed();
         stop.store(true, Relaxed);
         for one in signing {
@@ -68,20 +69,26 @@ async fn beside(engine: Engine) {
     row("sign-ins meanwhile", &format!("{:7.0}/s", signed as f64 / busy.as_secs_f64()));
 }
 
-async fn messages(cleo: &Person, session: &str, count: usize) -> Vec<Duration> {
+async fn messages(
+    cleo: &Person,
+    session: &str,
+    events: &mut Events,
+    count: usize,
+) -> Vec<Duration> {
     let mut all = Vec::with_capacity(count);
     for _ in 0..count {
         let begun = Instant::now();
         cleo.says(session, "hello").await;
         all.push(begun.elapsed());
+        events.reply().await;
     }
     all
 }
 
-async fn signs_in(cleo: Person, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) {
+async fn signs_in(max: Person, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) {
     while !stop.load(Relaxed) {
-        let body = json!({ "email": cleo.email, "password": PASSWORD });
-        cleo.post("/auth/login", body).await.ok();
+        let body = json!({ "email": max.email, "password": PASSWORD });
+        max.post("/auth/login", body).await.ok();
         count.fetch_add(1, Relaxed);
     }
 }

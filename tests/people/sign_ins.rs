@@ -39,6 +39,29 @@ both_engines! {
         here.get("/me").await.ok();
     }
 
+    async fn a_hundred_sign_ins_are_kept_and_the_one_in_use_among_them(engine: Engine) {
+        let platform = Platform::start(engine).await;
+        let here = platform.person("Cleo").await;
+        let seen = async || {
+            let listed = data(here.get("/auth/sessions").await.ok());
+            let own = listed.iter().find(|one| one["current"] == true).expect("one's own");
+            own["seenAt"].clone()
+        };
+        let (before, mut program) = (seen().await, here.clone());
+        for round in 0..2 {
+            for _ in 0..60 {
+                program.signs_in().await;
+            }
+            platform.clock.advance(std::time::Duration::from_mins(11));
+            // That it is in use is written down beside the request.
+            while round == 0 && seen().await == before {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        }
+        assert_eq!(data(here.get("/auth/sessions").await.ok()).len(), 100);
+        program.get("/me").await.ok();
+    }
+
     async fn a_browser_signs_in_with_a_cookie_that_no_other_site_can_use(engine: Engine) {
         let platform = Platform::start(engine).await;
         let cleo = platform.person("Cleo").await;

@@ -15,7 +15,8 @@ use std::time::Duration;
 /// How long a sign-in lasts.
 pub const LIFE: Duration = Duration::from_hours(30 * 24);
 
-/// A user's newest, which are kept; an older one makes room.
+/// Of one user, those that were used last: others make room. A program that signs in every
+/// time does not sign a browser out that is in use.
 const MOST: i64 = 100;
 
 pub(super) const PREFIX: &str = "ait_";
@@ -52,7 +53,8 @@ pub async fn begin(tx: &mut Tx, clock: &Clock, user: UserId, from: &From) -> Res
     let begun = begun.bind(&*from.agent).bind(&*from.address).bind(now).bind(now + LIFE);
     begun.run().await?;
     let sql = "DELETE FROM sign_ins WHERE user_id = $1 AND id IN (
-                   SELECT id FROM sign_ins WHERE user_id = $1 ORDER BY id DESC LIMIT 1000 OFFSET $2)";
+                   SELECT id FROM sign_ins WHERE user_id = $1
+                   ORDER BY seen_at DESC, id DESC LIMIT 1000 OFFSET $2)";
     tx.query(sql).bind(user).bind(MOST).run().await?;
     Ok(token)
 }
