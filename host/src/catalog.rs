@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     error::{Error, Result},
     id::{AgentId, BuilderId, UserId},
-    storage::{Json, Tx},
+    storage::{Json, Tx, containing},
     timestamp::Timestamp,
 };
 use serde::Serialize;
@@ -199,13 +199,23 @@ pub async fn update(
     find(tx, id).await?.ok_or(Error::not_found("agent"))
 }
 
+/// Templates that meet a condition.
+macro_rules! templates {
+    ($condition:literal) => {
+        concat!(
+            "SELECT a.*, b.display_name AS builder_name,
+                 COALESCE(p.payable, FALSE) AS payable FROM agents a
+             JOIN builders b ON b.id = a.builder_id
+             LEFT JOIN payees p ON p.builder_id = a.builder_id
+             WHERE ",
+            $condition
+        )
+    };
+}
+
 pub async fn find(tx: &mut Tx, id: AgentId) -> Result<Option<Template>> {
-    let sql = "SELECT a.*, b.display_name AS builder_name,
-                   COALESCE(p.payable, FALSE) AS payable FROM agents a
-               JOIN builders b ON b.id = a.builder_id
-               LEFT JOIN payees p ON p.builder_id = a.builder_id
-               WHERE a.id = $1 AND a.deleted_at IS NULL";
-    Ok(tx.query(sql).bind(id).optional().await?)
+    let found = tx.query(templates!("a.id = $1 AND a.deleted_at IS NULL"));
+    Ok(found.bind(id).optional().await?)
 }
 
 /// An error when the template was withdrawn. Ask after writing what hangs on it: then
@@ -236,14 +246,10 @@ pub async fn of_builder(
     before: Option<AgentId>,
     limit: i64,
 ) -> Result<Vec<Template>> {
-    let found = tx.query(
-        "SELECT a.*, b.display_name AS builder_name,
-             COALESCE(p.payable, FALSE) AS payable FROM agents a
-         JOIN builders b ON b.id = a.builder_id
-         LEFT JOIN payees p ON p.builder_id = a.builder_id
-         WHERE a.builder_id = $1 AND a.deleted_at IS NULL AND ($2 IS NULL OR a.id < $2)
-         ORDER BY a.id DESC LIMIT $3",
-    );
+    let found = tx.query(templates!(
+        "a.builder_id = $1 AND a.deleted_at IS NULL AND ($2 IS NULL OR a.id < $2)
+         ORDER BY a.id DESC LIMIT $3"
+    ));
     Ok(found.bind(owner).bind(before).bind(limit).all().await?)
 }
 
@@ -262,23 +268,20 @@ pub async fn published(
     before: Option<AgentId>,
     limit: i64,
 ) -> Result<Vec<Template>> {
-    let found = tx.query(
-        "SELECT a.*, b.display_name AS builder_name,
-             COALESCE(p.payable, FALSE) AS payable FROM agents a
-         JOIN builders b ON b.id = a.builder_id
-         LEFT JOIN payees p ON p.builder_id = a.builder_id
-         WHERE a.status = 'active' AND a.suspended_at IS NULL AND a.deleted_at IS NULL
+    let found = tx.query(templates!(
+        "a.status = 'active' AND a.suspended_at IS NULL AND a.deleted_at IS NULL
            AND ($1 IS NULL OR a.id < $1)
-           AND ($2 IS NULL OR LOWER(a.name || ' ' || a.description) LIKE LOWER($2) ESCAPE '\\')
-           AND ($3 IS NULL OR LOWER(CAST(a.themes AS TEXT)) LIKE LOWER($3) ESCAPE '\\')
-           AND ($4 IS NULL OR LOWER(CAST(a.tools AS TEXT)) LIKE LOWER($4) ESCAPE '\\')
-         ORDER BY a.id DESC LIMIT $5",
-    );
+           AND ($2 IS NULL OR LOWER(a.name || ' ' || a.description) LIKE LOWER($2) ESCAPE '!')
+           AND ($3 IS NULL OR LOWER(CAST(a.themes AS TEXT)) LIKE LOWER($3) ESCAPE '!')
+           AND ($4 IS NULL OR LOWER(CAST(a.tools AS TEXT)) LIKE LOWER($4) ESCAPE '!')
+         ORDER BY a.id DESC LIMIT $5"
+    ));
     // As it stands in the list, which is JSON.
-    let listed = |tag: &Option<String>| tag.as_deref().map(|tag| pattern(&json!(tag).to_string()));
+    let listed =
+        |tag: &Option<String>| tag.as_deref().map(|tag| containing(&json!(tag).to_string()));
     let found = found
         .bind(before)
-        .bind(search.text.as_deref().map(pattern))
+        .bind(search.text.as_deref().map(containing))
         .bind(listed(&search.theme))
         .bind(listed(&search.tool))
         .bind(limit);
@@ -292,30 +295,12 @@ pub async fn all(
     before: Option<AgentId>,
     limit: i64,
 ) -> Result<Vec<Template>> {
-    let found = tx.query(
-        "SELECT a.*, b.display_name AS builder_name,
-             COALESCE(p.payable, FALSE) AS payable FROM agents a
-         JOIN builders b ON b.id = a.builder_id
-         LEFT JOIN payees p ON p.builder_id = a.builder_id
-         WHERE a.deleted_at IS NULL AND ($1 IS NULL OR a.id < $1)
-           AND ($2 IS NULL OR LOWER(a.name) LIKE LOWER($2) ESCAPE '\\')
-         ORDER BY a.id DESC LIMIT $3",
-    );
-    Ok(found.bind(before).bind(text.map(pattern)).bind(limit).all().await?)
-}
-
-/// A `LIKE` pattern for "contains this". The database folds the case of both sides:
-/// SQLite knows ASCII only, and half a folding would find nothing.
-pub fn pattern(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
+    let found = tx.query(templates!(
+        "a.deleted_at IS NULL AND ($1 IS NULL OR a.id < $1)
+           AND ($2 IS NULL OR LOWER(a.name) LIKE LOWER($2) ESCAPE '!')
+         ORDER BY a.id DESC LIMIT $3"
+    ));
+    Ok(found.bind(before).bind(text.map(containing)).bind(limit).all().await?)
 }
 
 /// Lists the template, or says what is missing.

@@ -24,7 +24,7 @@ const LIFE: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Rows deleted in one transaction.
-pub const BATCH: i64 = 1_000;
+const BATCH: i64 = 1_000;
 
 const PURPOSE: &str = "idempotency key";
 

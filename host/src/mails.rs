@@ -1,7 +1,7 @@
 //! What is to be mailed: an outbox.
 //!
 //! Whoever gives reason to a mail posts it in the same transaction, so there is no mail
-//! about what did not happen, and none is forgotten. `work::mails` sends it. What is
+//! about what did not happen, and none is forgotten. `work::outbox` sends it. What is
 //! stored says everything but the secret of a link, which is derived when the mail is
 //! written out: a copy of this table lets nobody in.
 

@@ -24,12 +24,14 @@
 mod append_only;
 mod away;
 mod checkpoint;
+mod containing;
 mod group;
 mod query;
 pub mod skew;
 pub mod snapshot;
 mod to_the_end;
 
+pub use containing::containing;
 pub use query::{Query, Record, Value};
 pub use sqlx::{Error, Result, types::Json};
 

@@ -55,7 +55,7 @@ macro_rules! columns {
 }
 
 /// Who invites.
-pub struct Host<'a> {
+pub struct Inviter<'a> {
     pub company: CompanyId,
     pub user: UserId,
     pub name: &'a str,
@@ -65,15 +65,15 @@ pub struct Host<'a> {
 pub async fn invite(
     tx: &mut Tx,
     clock: &Clock,
-    host: &Host<'_>,
+    by: &Inviter<'_>,
     email: &str,
     role: &str,
 ) -> Result<Invitation> {
     // The company's row is the queue for its places.
-    let company = company_to_change(tx, host.company).await?;
+    let company = company_to_change(tx, by.company).await?;
     let sql = "SELECT m.user_id FROM members m JOIN users u ON u.id = m.user_id
                WHERE m.company_id = $1 AND u.email = $2";
-    let member: Option<(UserId,)> = tx.query(sql).bind(host.company).bind(email).optional().await?;
+    let member: Option<(UserId,)> = tx.query(sql).bind(by.company).bind(email).optional().await?;
     if member.is_some() {
         return Err(Error::conflict("already_a_member", "that is a member's address"));
     }
@@ -81,9 +81,9 @@ pub async fn invite(
     // One that has expired makes room.
     let sql = "UPDATE invitations SET state = 'cancelled'
                WHERE company_id = $1 AND state = 'pending' AND expires_at <= $2";
-    tx.query(sql).bind(host.company).bind(now).run().await?;
+    tx.query(sql).bind(by.company).bind(now).run().await?;
     let sql = "SELECT COUNT(*) FROM invitations WHERE company_id = $1 AND state = 'pending'";
-    let (pending,): (i64,) = tx.query(sql).bind(host.company).one().await?;
+    let (pending,): (i64,) = tx.query(sql).bind(by.company).one().await?;
     if pending >= MOST {
         let detail = format!("{MOST} invitations are pending; cancel some, or wait");
         return Err(Error::conflict("too_many_invitations", detail));
@@ -96,13 +96,13 @@ pub async fn invite(
          RETURNING ",
         columns!()
     ));
-    let made = made.bind(clock.id::<InvitationId>()).bind(host.company).bind(email).bind(role);
-    let made = made.bind(host.user).bind(now).bind(now + LIFE).optional().await?;
+    let made = made.bind(clock.id::<InvitationId>()).bind(by.company).bind(email).bind(role);
+    let made = made.bind(by.user).bind(now).bind(now + LIFE).optional().await?;
     let made: Invitation = made.ok_or_else(|| {
         let detail = "that address is invited already; send the invitation again instead";
         Error::conflict("already_invited", detail)
     })?;
-    mail(tx, clock, &made, company.name, host.name).await?;
+    mail(tx, clock, &made, company.name, by.name).await?;
     Ok(made)
 }
 
@@ -110,25 +110,25 @@ pub async fn invite(
 pub async fn resend(
     tx: &mut Tx,
     clock: &Clock,
-    host: &Host<'_>,
+    by: &Inviter<'_>,
     id: InvitationId,
 ) -> Result<Invitation> {
-    let company = company_to_change(tx, host.company).await?;
+    let company = company_to_change(tx, by.company).await?;
     let sent = tx.query(concat!(
         "UPDATE invitations SET link = link + 1, expires_at = $3
          WHERE id = $1 AND company_id = $2 AND state = 'pending' RETURNING ",
         columns!()
     ));
-    let sent = sent.bind(id).bind(host.company).bind(clock.now() + LIFE).optional().await?;
+    let sent = sent.bind(id).bind(by.company).bind(clock.now() + LIFE).optional().await?;
     let sent: Invitation = match sent {
         Some(sent) => sent,
         None => {
-            find(tx, host.company, id).await?;
+            find(tx, by.company, id).await?;
             let detail = "the invitation was accepted or cancelled";
             return Err(Error::conflict("invitation_over", detail));
         }
     };
-    mail(tx, clock, &sent, company.name, host.name).await?;
+    mail(tx, clock, &sent, company.name, by.name).await?;
     Ok(sent)
 }
 

@@ -22,6 +22,21 @@ pub struct CompanyRow {
     pub running_sessions: i64,
 }
 
+/// Companies that meet a condition.
+macro_rules! companies {
+    ($condition:literal) => {
+        concat!(
+            "SELECT c.id, c.name, c.logo_url, c.billing_model, c.created_at, c.suspended_at,
+                 c.closed_at,
+                 (SELECT COUNT(*) FROM members m WHERE m.company_id = c.id) AS members,
+                 (SELECT COUNT(*) FROM sessions s WHERE s.company_id = c.id
+                      AND s.status <> 'completed') AS running_sessions
+             FROM companies c WHERE ",
+            $condition
+        )
+    };
+}
+
 /// Those whose name, or the address of one of whose members, holds the pattern; newest
 /// first.
 pub async fn companies(
@@ -30,33 +45,20 @@ pub async fn companies(
     before: Option<CompanyId>,
     limit: i64,
 ) -> Result<Vec<CompanyRow>> {
-    let found = tx.query(
-        "SELECT c.id, c.name, c.logo_url, c.billing_model, c.created_at, c.suspended_at,
-             c.closed_at,
-             (SELECT COUNT(*) FROM members m WHERE m.company_id = c.id) AS members,
-             (SELECT COUNT(*) FROM sessions s WHERE s.company_id = c.id
-                  AND s.status <> 'completed') AS running_sessions
-         FROM companies c
-         WHERE ($1 IS NULL OR c.id < $1)
-           AND ($2 IS NULL OR LOWER(c.name) LIKE LOWER($2) ESCAPE '\\' OR EXISTS (
+    let found = tx.query(companies!(
+        "($1 IS NULL OR c.id < $1)
+           AND ($2 IS NULL OR LOWER(c.name) LIKE LOWER($2) ESCAPE '!' OR EXISTS (
                SELECT 1 FROM members m JOIN users u ON u.id = m.user_id
-               WHERE m.company_id = c.id AND u.email LIKE LOWER($2) ESCAPE '\\'))
-         ORDER BY c.id DESC LIMIT $3",
-    );
+               WHERE m.company_id = c.id AND u.email LIKE LOWER($2) ESCAPE '!'))
+         ORDER BY c.id DESC LIMIT $3"
+    ));
     Ok(found.bind(before).bind(pattern).bind(limit).all().await?)
 }
 
 /// One of them.
 pub async fn company(tx: &mut Tx, id: CompanyId) -> Result<CompanyRow> {
-    let found = tx.query(
-        "SELECT c.id, c.name, c.logo_url, c.billing_model, c.created_at, c.suspended_at,
-             c.closed_at,
-             (SELECT COUNT(*) FROM members m WHERE m.company_id = c.id) AS members,
-             (SELECT COUNT(*) FROM sessions s WHERE s.company_id = c.id
-                  AND s.status <> 'completed') AS running_sessions
-         FROM companies c WHERE c.id = $1",
-    );
-    found.bind(id).optional().await?.ok_or(Error::not_found("company"))
+    let found = tx.query(companies!("c.id = $1")).bind(id).optional().await?;
+    found.ok_or(Error::not_found("company"))
 }
 
 /// Suspends a company, or with `None` lets it go on; false when it was so already.
@@ -100,8 +102,8 @@ pub async fn users(
              (SELECT MAX(s.seen_at) FROM sign_ins s WHERE s.user_id = u.id) AS seen_at
          FROM users u JOIN members m ON m.user_id = u.id
          WHERE ($1 IS NULL OR u.id < $1)
-           AND ($2 IS NULL OR LOWER(u.name) LIKE LOWER($2) ESCAPE '\\'
-                OR u.email LIKE LOWER($2) ESCAPE '\\')
+           AND ($2 IS NULL OR LOWER(u.name) LIKE LOWER($2) ESCAPE '!'
+                OR u.email LIKE LOWER($2) ESCAPE '!')
          ORDER BY u.id DESC LIMIT $3",
     );
     Ok(found.bind(before).bind(pattern).bind(limit).all().await?)

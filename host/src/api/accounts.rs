@@ -1,10 +1,10 @@
 //! Signing up, in and out; who am I; becoming a builder.
 
-use super::once::Once;
 use super::{
     caller::{Builder, Caller, Oneself},
     cookies,
     input::{self, Body},
+    once::Once,
     peer::{Peer, SeenFrom},
     rate,
 };

@@ -1,10 +1,10 @@
 //! A builder's templates.
 
-use super::once::Once;
 use super::{
     caller::Builder,
     canaries, catalogue,
     input::{self, Body, Params},
+    once::Once,
     page::{self, Page},
     receipts::parsed,
 };

@@ -1,9 +1,9 @@
 //! What a client and the builder behind the agent say to each other, past the agent.
 
-use super::once::Once;
 use super::{
     caller::{Builder, Caller},
     input::{self, Body, Params},
+    once::Once,
     page::{self, Page},
 };
 use crate::{

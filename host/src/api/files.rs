@@ -4,10 +4,10 @@ mod agent;
 mod content;
 mod tus;
 
-use super::once::Once;
 use super::{
     caller::{self, Caller},
     input::{self, Body, Params},
+    once::Once,
     page,
 };
 use crate::{

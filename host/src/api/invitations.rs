@@ -1,18 +1,18 @@
 //! Inviting people into one's company, and following an invitation.
 
-use super::once::Once;
 use super::{
     accounts::signed_in,
     caller::{self, Admin},
     company,
     input::{self, Body, Params},
+    once::Once,
     page::{self, Page},
     peer::SeenFrom,
 };
 use crate::{
     accounts::{
         self,
-        invitations::{self, Host as Inviter},
+        invitations::{self, Inviter},
     },
     error::Result,
     host::Host,

@@ -1,9 +1,9 @@
 //! API keys: making, listing and deleting them. Only people who sign in do so.
 
-use super::once::Once;
 use super::{
     caller::Oneself,
     input::{self, Body, Params},
+    once::Once,
     page::{self, Page},
 };
 use crate::{

@@ -1,9 +1,9 @@
 //! What clients say, and what was said.
 
-use super::once::Once;
 use super::{
     caller::Caller,
     input::{self, Body, Params},
+    once::Once,
     page::{self, Page},
     rate,
 };

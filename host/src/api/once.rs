@@ -69,22 +69,17 @@ impl Once {
     ) -> Result<(StatusCode, Json<Value>)> {
         self.keep(&mut tx, status, &body).await?;
         tx.commit().await?;
-        self.done();
+        if let Some(work) = &self.0 {
+            work.kept.store(true, Ordering::Relaxed);
+        }
         Ok((status, Json(body)))
     }
 
-    /// Keeps the answer in the transaction; say [`Once::done`] when it is committed.
-    pub(super) async fn keep(&self, tx: &mut Tx, status: StatusCode, body: &Value) -> Result<()> {
+    async fn keep(&self, tx: &mut Tx, status: StatusCode, body: &Value) -> Result<()> {
         let Some(work) = &self.0 else { return Ok(()) };
         let headers = vec![(header::CONTENT_TYPE.to_string(), "application/json".to_owned())];
         let answer = Answer { status: status.as_u16(), headers, body: body.to_string() };
         work.claim.keep(tx, &work.host.clock, &work.host.key, &answer).await
-    }
-
-    pub(super) fn done(&self) {
-        if let Some(work) = &self.0 {
-            work.kept.store(true, Ordering::Relaxed);
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! A builder asks for events again: one, or all that died in a span of time.
 
-use super::once::Once;
 use super::{
     caller::Builder,
     input::{self, Body, Params},
+    once::Once,
     page::{self, Page},
     webhook::owned_webhook,
 };

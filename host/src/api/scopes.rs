@@ -5,9 +5,9 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The scopes that let read, and that let change, what begins so; the longest beginning
-/// counts. What is named nowhere is for people who sign in.
-const PARTS: [(&str, Scope, Scope); 14] = [
+/// The scopes that let read, and that let change, what begins so. What is named nowhere is
+/// for people who sign in.
+const PARTS: [(&str, Scope, Scope); 13] = [
     ("/sessions", Scope::SessionsRead, Scope::SessionsWrite),
     ("/files", Scope::FilesRead, Scope::FilesWrite),
     ("/wallet", Scope::BillingRead, Scope::BillingWrite),
@@ -21,7 +21,6 @@ const PARTS: [(&str, Scope, Scope); 14] = [
     ("/stripe/connect", Scope::BuilderRead, Scope::BuilderWrite),
     ("/admin", Scope::AdminRead, Scope::AdminWrite),
     ("/metrics", Scope::AdminRead, Scope::AdminWrite),
-    ("/company/export", Scope::CompanyWrite, Scope::CompanyWrite),
 ];
 
 /// What any key may look at.
@@ -32,7 +31,7 @@ pub(super) fn check(scopes: &[Scope], path: &str, changes: bool) -> Result<()> {
     let begins = |with: &&str| {
         path.strip_prefix(*with).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let part = PARTS.iter().filter(|(with, ..)| begins(with)).max_by_key(|(with, ..)| with.len());
+    let part = PARTS.iter().find(|(with, ..)| begins(with));
     let Some((_, read, write)) = part else {
         if !changes && ANY.iter().any(begins) {
             return Ok(());

@@ -1,9 +1,9 @@
 //! Opening, listing and ending sessions.
 
-use super::once::Once;
 use super::{
     caller::Caller,
     input::{self, Body, Params},
+    once::Once,
     page::{self, Page},
 };
 use crate::{

@@ -1,9 +1,9 @@
 //! Documents and secrets that a client hands to a session, and its agent reads.
 
-use super::once::Once;
 use super::{
     caller::{Agent, Caller},
     input::{self, Body, Params},
+    once::Once,
     page::{self, Page},
 };
 use crate::{

@@ -1,9 +1,9 @@
 //! A builder's side of an agent's webhook: its secret, and what became of what was sent.
 
-use super::once::Once;
 use super::{
     caller::Builder,
     input::{self, Body, Params},
+    once::Once,
     page::{self, Page},
     receipts::parsed,
 };

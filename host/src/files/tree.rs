@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     error::{Error, Kind, Result},
     id::{CompanyId, NodeId},
-    storage::Tx,
+    storage::{Tx, containing},
     timestamp::Timestamp,
 };
 use std::time::Duration;
@@ -79,23 +79,10 @@ pub async fn list(
     let found = tx.query(sql).bind(company).bind(after).bind(limit);
     let found = match place {
         Where::In(Some(parent)) => found.bind(parent),
-        Where::Named(part) => found.bind(containing(part)),
+        Where::Named(part) => found.bind(containing(&name::key(part))),
         Where::In(None) | Where::Trash => found,
     };
     Ok(found.all().await?)
-}
-
-/// A pattern for whatever contains the text.
-fn containing(part: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in name::key(part).chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
 }
 
 /// A file or folder of the company that is there: completed, and not in the trash.

@@ -61,7 +61,7 @@ pub async fn end_stale(host: &Host) -> Result<()> {
     }
 }
 
-/// Ends a session, whose row is locked.
+/// Ends a session, in the transaction that found out that it must.
 pub(super) async fn finish(
     host: &Host,
     mut tx: Tx,

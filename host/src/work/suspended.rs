@@ -2,12 +2,8 @@
 //! so that nobody waits for all of them. One that began in the same moment ends with the
 //! next round of tidying up.
 
-use super::lane;
-use crate::{
-    error::Result,
-    host::Host,
-    sessions::{self, suspended},
-};
+use super::overdue;
+use crate::{error::Result, host::Host, sessions::suspended};
 
 /// Sessions that are looked for at once.
 const ROUND: i64 = 100;
@@ -29,13 +25,8 @@ pub(super) async fn end(host: &Host) -> Result<()> {
             if host.stopping.is_cancelled() {
                 return Ok(());
             }
-            let lease = host.lease();
-            let mut tx = host.db.write().await?;
-            let told = sessions::end(&mut tx, &host.clock, *session, "operator", lease).await?;
-            tx.commit().await?;
-            if let Some(told) = told {
-                lane::told(host, told, lease.claim);
-            }
+            let tx = host.db.write().await?;
+            overdue::finish(host, tx, *session, "operator").await?;
         }
         if (running.len() as i64) < ROUND {
             return Ok(());

@@ -3,14 +3,8 @@
 //! The template's row is marked first, by whoever withdraws it. What follows may break
 //! off at any point: the next round of tidying up goes on from there.
 
-use super::lane;
-use crate::{
-    catalog::withdrawal,
-    error::Result,
-    host::Host,
-    id::AgentId,
-    sessions::{self, withdrawn},
-};
+use super::overdue;
+use crate::{catalog::withdrawal, error::Result, host::Host, id::AgentId, sessions::withdrawn};
 
 /// Sessions, and templates, that are looked for at once.
 const ROUND: i64 = 100;
@@ -60,14 +54,8 @@ async fn end_sessions(host: &Host, agent: AgentId) -> Result<()> {
             if host.stopping.is_cancelled() {
                 return Ok(());
             }
-            let lease = host.lease();
-            let mut tx = host.db.write().await?;
-            let reason = "agent_withdrawn";
-            let told = sessions::end(&mut tx, &host.clock, *session, reason, lease).await?;
-            tx.commit().await?;
-            if let Some(told) = told {
-                lane::told(host, told, lease.claim);
-            }
+            let tx = host.db.write().await?;
+            overdue::finish(host, tx, *session, "agent_withdrawn").await?;
         }
         if (running.len() as i64) < ROUND {
             return Ok(());

@@ -9,10 +9,10 @@ use crate::{
     },
     audit::{self, Decision},
     billing::wallet,
-    catalog,
     error::Result,
     host::Host,
     id::{CompanyId, UserId},
+    storage,
     work::suspended,
 };
 use axum::{
@@ -49,7 +49,7 @@ async fn companies(
 ) -> Result<Json<Value>> {
     let page = Page::new(search.limit, search.cursor);
     let (limit, before) = (page.limit()?, page.cursor::<CompanyId>()?);
-    let pattern = search.q.as_deref().map(catalog::pattern);
+    let pattern = search.q.as_deref().map(storage::containing);
     let mut tx = host.db.look().await?;
     let found = overview::companies(&mut tx, pattern.as_deref(), before, limit + 1).await?;
     Ok(page::answer(found, limit, |row| row.company.id.to_string(), |row| json!(row)))
@@ -118,7 +118,7 @@ async fn users(
 ) -> Result<Json<Value>> {
     let page = Page::new(search.limit, search.cursor);
     let (limit, before) = (page.limit()?, page.cursor::<UserId>()?);
-    let pattern = search.q.as_deref().map(catalog::pattern);
+    let pattern = search.q.as_deref().map(storage::containing);
     let mut tx = host.db.look().await?;
     let found = overview::users(&mut tx, pattern.as_deref(), before, limit + 1).await?;
     Ok(page::answer(found, limit, |row| row.id.to_string(), |row| json!(row)))
