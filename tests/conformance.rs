@@ -4,8 +4,10 @@
 //! `conformance/` has the scripts that run them, and which versions they are;
 //! `tests/run` installs them. The scripts do and tell, what is right is said here.
 
+mod contract;
 mod cuts;
 mod large;
+mod pages;
 mod signatures;
 
 use std::{

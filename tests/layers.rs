@@ -210,7 +210,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn sources() -> Vec<(PathBuf, String)> {
+pub fn sources() -> Vec<(PathBuf, String)> {
     let (mut found, mut open) = (Vec::new(), vec![root()]);
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).expect("a folder").flatten() {

@@ -1,6 +1,7 @@
 //! People: who is in a company, how they are invited, what they sign in with, and the
 //! mails that all this needs, through a real mail server.
 
+mod bounds;
 mod invitations;
 mod keys;
 mod mail;
@@ -17,7 +18,7 @@ use crate::harness::{
 };
 
 /// A platform whose mail arrives.
-async fn mailing(engine: Engine) -> (Platform, Smtp) {
+pub async fn mailing(engine: Engine) -> (Platform, Smtp) {
     let smtp = Smtp::start().await;
     let platform = Platform::configured(engine, |config| smtp.serves(config)).await;
     (platform, smtp)
@@ -34,7 +35,7 @@ async fn joins(url: &str, token: &str, name: &str) -> Answer {
 }
 
 /// Invites somebody and lets him join; the new member.
-async fn colleague(platform: &Platform, smtp: &mut Smtp, admin: &Person, name: &str) -> Person {
+pub async fn colleague(platform: &Platform, smtp: &mut Smtp, admin: &Person, name: &str) -> Person {
     let email = format!("{}-{}", name.to_lowercase(), admin.email);
     invites(admin, &email).await.created();
     let token = smtp.to(&email).await.token();

@@ -1,6 +1,7 @@
 //! Bad input: whatever is wrong with a request, the answer is a problem with a
 //! stable code that names the field, and nothing is stored. Never a 500.
 
+mod hostile;
 mod requests;
 mod world;
 

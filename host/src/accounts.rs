@@ -3,6 +3,7 @@
 //! A user has one company; signing up makes it. The same user may become a
 //! builder, and an operator when the operator's command says so.
 
+pub mod closing;
 mod identity;
 pub mod invitations;
 pub mod keys;
@@ -27,17 +28,18 @@ use crate::{
 use serde::Serialize;
 use serde_json::json;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
     pub id: UserId,
     pub email: String,
     pub name: String,
+    /// One of the platform's operators.
     pub operator: bool,
     pub created_at: Timestamp,
 }
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Company {
     pub id: CompanyId,
@@ -48,7 +50,7 @@ pub struct Company {
     pub created_at: Timestamp,
 }
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Builder {
     pub id: BuilderId,

@@ -11,14 +11,19 @@ mod builder;
 mod caller;
 mod canaries;
 mod catalogue;
+mod closing;
 mod company;
 mod components;
 mod cookies;
 mod cors;
 mod credentials;
 mod cron;
+mod deprecation;
 mod direct_messages;
+mod docs;
 mod earnings;
+mod etag;
+mod export;
 mod files;
 mod health;
 mod input;
@@ -30,6 +35,7 @@ mod links;
 mod messages;
 mod notifications;
 mod once;
+mod openapi;
 mod page;
 mod peer;
 mod plans;
@@ -48,6 +54,7 @@ mod stream;
 mod stripe;
 mod tail;
 mod token_path;
+mod trace;
 mod uploads;
 mod wallet;
 mod webhook;
@@ -63,6 +70,8 @@ use axum::{
     middleware,
 };
 use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 pub use health::metrics_only;
 pub use peer::Connected;
@@ -76,10 +85,38 @@ const BODY_BYTES: usize = 1 << 20;
 const GATEWAY: HeaderName = HeaderName::from_static("aiybiz-gateway");
 
 pub fn router(host: Host) -> Router {
-    let routes = Router::new()
+    let (routes, api) = described(&host).split_for_parts();
+    let description = openapi::complete(&api);
+    let deprecated = deprecation::Fields::of(&description);
+    let routes = routes
+        .merge(docs::routes(&description))
+        .fallback(async || Error::not_found("route"))
+        .method_not_allowed_fallback(async || {
+            Error::new(Kind::Method, "method_not_allowed", "this route does not take this method")
+        })
+        .layer(middleware::from_fn(etag::unchanged))
+        .layer(middleware::from_fn_with_state(deprecated, deprecation::say))
+        .layer(middleware::from_fn_with_state(host.clone(), once::once))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn_with_state(host.clone(), problem::wrap))
+        .layer(middleware::from_fn_with_state(host.clone(), cors::cors))
+        .with_state(host);
+    token_path::before(routes)
+}
+
+/// What no handler names.
+#[derive(OpenApi)]
+#[openapi(components(schemas(problem::Problem)))]
+struct Common;
+
+/// All that there is, with what it says of itself.
+fn described(host: &Host) -> OpenApiRouter<Host> {
+    OpenApiRouter::with_openapi(Common::openapi())
         .merge(accounts::routes())
         .merge(credentials::routes())
         .merge(company::routes())
+        .merge(export::routes())
+        .merge(closing::routes())
         .merge(invitations::routes())
         .merge(keys::routes())
         .merge(links::routes())
@@ -104,25 +141,15 @@ pub fn router(host: Host) -> Router {
         .merge(socket::routes())
         .merge(cron::routes())
         .merge(admin::routes())
-        .merge(money(&host))
+        .merge(money(host))
         .merge(internal::routes())
         .merge(health::routes())
-        .fallback(async || Error::not_found("route"))
-        .method_not_allowed_fallback(async || {
-            Error::new(Kind::Method, "method_not_allowed", "this route does not take this method")
-        })
-        .layer(middleware::from_fn_with_state(host.clone(), once::once))
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(middleware::from_fn_with_state(host.clone(), problem::wrap))
-        .layer(middleware::from_fn_with_state(host.clone(), cors::cors))
-        .with_state(host);
-    token_path::before(routes)
 }
 
 /// What is about money says in its headers whose it is: a test gateway's is nobody's.
-fn money(host: &Host) -> Router<Host> {
+fn money(host: &Host) -> OpenApiRouter<Host> {
     let gateway = HeaderValue::from_static(host.payments.name());
-    Router::new()
+    OpenApiRouter::new()
         .merge(wallet::routes())
         .merge(invoices::routes())
         .merge(stripe::routes())

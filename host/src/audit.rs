@@ -17,16 +17,21 @@ use serde_json::Value;
 /// What is true of the whole platform is recorded under this target.
 pub const PLATFORM: &str = "platform";
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AuditEntry)]
 pub struct Entry {
     pub id: AuditId,
     /// Null when nobody did it: the platform itself.
     pub actor_id: Option<UserId>,
+    /// Such as `limits.set`.
     pub action: String,
+    /// `platform`, or a kind of thing and its id: `agent/<id>`.
     pub target: String,
+    /// What was changed, as it was.
     #[sqlx(json)]
     pub before: Value,
+    /// As it is from then on.
     #[sqlx(json)]
     pub after: Value,
     pub created_at: Timestamp,

@@ -2,6 +2,7 @@
 
 pub mod charges;
 pub mod check;
+pub mod closing;
 pub mod disputes;
 pub mod earnings;
 pub mod events;

@@ -56,7 +56,7 @@ pub struct Template {
 }
 
 /// What still keeps a template from being published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Blocker {
     NoWebhookUrl,
@@ -238,6 +238,12 @@ pub async fn builders_user(tx: &mut Tx, id: AgentId) -> Result<Option<UserId>> {
 pub async fn owned_by(tx: &mut Tx, id: AgentId, owner: BuilderId) -> Result<Template> {
     let found = find(tx, id).await?.filter(|template| template.builder_id == owner);
     found.ok_or(Error::not_found("agent"))
+}
+
+/// The builder's template, which nobody else changes meanwhile.
+pub async fn to_change(tx: &mut Tx, id: AgentId, owner: BuilderId) -> Result<Template> {
+    tx.query_locked("SELECT id FROM agents WHERE id = $1").bind(id).run().await?;
+    owned_by(tx, id, owner).await
 }
 
 pub async fn of_builder(

@@ -4,6 +4,7 @@
 
 mod backup;
 mod inspect;
+mod log;
 
 use crate::{
     accounts, billing,
@@ -20,7 +21,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 /// A marketplace host that runs AI agents, as webhooks or as sandboxed WebAssembly
 /// components.
@@ -121,7 +122,6 @@ fn one_line(error: &anyhow::Error) -> String {
 
 fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
     let demonstrates = matches!(command, Command::Demo { .. });
-    log_to_stderr(demonstrates);
     let flags = if demonstrates { demo::defaults(flags) } else { flags };
     let config = Config::load(flags)?;
     if print_config {
@@ -129,6 +129,7 @@ fn run(command: Command, flags: Flags, print_config: bool) -> Result<()> {
         return Ok(());
     }
     net::choose_cryptography();
+    let _log = log::begin(demonstrates, config.web.otlp_url.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
@@ -232,14 +233,4 @@ async fn reseal(config: Config) -> Result<()> {
         bail!("{count} cannot be opened with the keys that were given: {places}");
     }
     Ok(())
-}
-
-/// `RUST_LOG` decides what is logged; JSON when nobody sits in front of it.
-fn log_to_stderr(quiet: bool) {
-    use tracing_subscriber::{EnvFilter, fmt};
-    let default = if quiet { "warn" } else { "info" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
-    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // An embedding program, a test say, may have set up logging already.
-    let _ = if std::io::stderr().is_terminal() { log.try_init() } else { log.json().try_init() };
 }

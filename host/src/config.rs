@@ -428,12 +428,16 @@ fn quota(flags: &Flags, file: &Toml) -> Quota {
 impl std::fmt::Display for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = self.clone();
+        let hide = |url: &mut url::Url| {
+            let hidden = url.password().is_some() && url.set_password(Some("…")).is_ok();
+            hidden.then(|| url.to_string())
+        };
         if let Ok(mut url) = url::Url::parse(&shown.database_url)
-            && url.password().is_some()
+            && let Some(hidden) = hide(&mut url)
         {
-            let _ = url.set_password(Some("…"));
-            shown.database_url = url.to_string();
+            shown.database_url = hidden;
         }
+        shown.web.otlp_url.as_mut().map(hide);
         f.write_str(&toml::to_string(&shown).map_err(|_| std::fmt::Error)?)
     }
 }

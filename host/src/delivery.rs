@@ -71,6 +71,17 @@ pub enum Verdict {
     Never(Failure),
 }
 
+impl Verdict {
+    /// In one word, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Busy => "busy",
+            Self::Later(failure) | Self::Never(failure) => failure.code,
+        }
+    }
+}
+
 /// Why the agent did not take it: `code` for programs, `reason` for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

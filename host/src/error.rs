@@ -52,7 +52,8 @@ pub enum Kind {
 }
 
 /// One field of the request and what is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema, serde::Deserialize)]
+#[schema(as = FieldProblem)]
 pub struct Problem {
     /// JSON pointer into the request body, such as `/content`; or the name of
     /// what else was wrong, such as an import of an uploaded component.

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod check;
+pub mod closing;
 pub mod doomed;
 pub mod link;
 mod name;
@@ -15,7 +16,7 @@ pub mod tree;
 pub mod uploads;
 pub mod usage;
 
-pub use name::{BYTES as NAME_BYTES, checked, disposition, key, media_type};
+pub use name::{BYTES as NAME_BYTES, NodeName, checked, disposition, key, media_type};
 
 use crate::{
     clock::Clock,
@@ -29,20 +30,27 @@ use serde::Serialize;
 /// Folders within folders. Bounds the recursive queries.
 pub const DEPTH: i64 = 32;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+/// A file or a folder.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Node {
     pub id: NodeId,
+    /// The company whose it is.
     #[serde(rename = "clientId")]
     pub company_id: CompanyId,
+    /// The folder that it lies in; null at the root.
     pub parent_id: Option<NodeId>,
+    /// `file`, `folder`.
     #[serde(rename = "type")]
     #[sqlx(rename = "type")]
     pub kind: String,
     pub name: String,
+    /// Null for a folder, as the next two are.
     pub storage_path: Option<String>,
     pub mime_type: Option<String>,
+    /// In bytes.
     pub file_size: Option<i64>,
+    /// The session whose agent may write it.
     pub session_tag: Option<SessionId>,
     /// Where the bytes are, when not at the storage path.
     #[serde(skip)]

@@ -26,13 +26,14 @@ pub const BATCH: i64 = 500;
 /// Users who are told of in one look.
 const USERS: i64 = 10_000;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
     pub id: NotificationId,
     /// Its number among those of this user.
     pub seq: i64,
-    /// Stable, for programs: `session_ended`.
+    /// Stable, for programs: `low_balance`, `payment_failed`, `session_ended` or
+    /// `webhook_disabled`.
     #[sqlx(rename = "type")]
     #[serde(rename = "type")]
     pub kind: String,

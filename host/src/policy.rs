@@ -89,6 +89,18 @@ impl Policy {
         Ok(Shown { set, effective })
     }
 
+    /// The same, which nobody else changes meanwhile.
+    pub async fn platform_to_change(&self, tx: &mut Tx) -> Result<Shown> {
+        stored::platform_locked(tx).await?;
+        self.platform(tx).await
+    }
+
+    /// What is set for one agent, which nobody else changes meanwhile.
+    pub async fn agent_to_change(&self, tx: &mut Tx, agent: AgentId) -> Result<Shown> {
+        stored::platform_locked(tx).await?;
+        self.agent(tx, agent).await
+    }
+
     /// What operators have set for one agent.
     pub async fn agent(&self, tx: &mut Tx, agent: AgentId) -> Result<Shown> {
         let own = stored::own(tx, agent).await?.ok_or(Error::not_found("agent"))?;

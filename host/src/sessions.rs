@@ -7,6 +7,7 @@
 
 pub mod attempts;
 pub mod cancel;
+pub mod closing;
 pub mod cron;
 pub mod direct;
 pub mod drafts;
@@ -46,7 +47,8 @@ pub const MESSAGE_BYTES: usize = 64 << 10;
 /// answers is told to slow down.
 const QUEUED: i64 = 1_000;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+/// One rental: a conversation between a member of a company and an agent.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     pub id: SessionId,
@@ -54,15 +56,24 @@ pub struct Session {
     pub agent_name: String,
     #[serde(skip)]
     pub company_id: CompanyId,
+    /// Who in the company opened it.
     pub member_id: MemberId,
+    /// `provisioning`, `active`, `paused`, `completed`.
     pub status: String,
+    /// `wallet`, `subscription`, `free`.
     pub billing_model: String,
+    /// As it was when the session was opened.
     pub price_cents_per_hour: i64,
     pub created_at: Timestamp,
+    /// When the agent was ready. It is billed from then on.
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
+    /// `client`, `low_balance`, `stale`, `provisioning_timeout`, `agent_failed`, `operator`,
+    /// `plan_lapsed`, `agent_withdrawn`.
     pub end_reason: Option<String>,
+    /// What it cost, known when it is over.
     pub billed_cents: Option<i64>,
+    /// The number of the last entry in its log.
     pub last_seq: i64,
     #[serde(skip)]
     pub delivery: String,

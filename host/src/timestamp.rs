@@ -19,7 +19,9 @@ use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::forma
 const JSON: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// UTC, with milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, utoipa::ToSchema)]
+#[schema(value_type = String, format = "date-time", examples("2026-01-31T12:00:00.000Z"))]
 pub struct Timestamp(OffsetDateTime);
 
 impl Timestamp {

@@ -4,6 +4,7 @@
 //! The loop here finds the others: those whose driver died, and those that wait for
 //! another try. It asks the database once a second, and at once when told.
 
+pub mod closed;
 pub mod hours;
 mod inboxes;
 pub mod lane;
@@ -165,6 +166,7 @@ pub async fn tidy(host: &Host) -> crate::error::Result<()> {
     overdue::end(host).await?;
     withdrawn::finish(host).await?;
     suspended::end(host).await?;
+    closed::finish(host).await?;
     library::tidy(host).await?;
     seats::check(host).await?;
     if let Err(error) = missed::daily(host).await {

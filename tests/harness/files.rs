@@ -63,10 +63,14 @@ impl Platform {
     /// How many objects a company has in the store, unfinished ones included, once what is
     /// due has gone. Library, counts and store agree.
     pub async fn objects_of(&self, of: &Person) -> usize {
+        self.objects_in(&company(of).await.to_string()).await
+    }
+
+    pub async fn objects_in(&self, company: &str) -> usize {
         library::tidy(&self.host).await.expect("it tidies up");
         let wrong = library::check(&self.host.db, &self.host.objects).await.expect("it looks");
         assert_eq!(wrong, [""; 0]);
-        let company = format!("{}/", company(of).await);
+        let company = format!("{company}/");
         let keys: Vec<_> = self.host.objects.keys().try_collect().await.expect("it lists");
         keys.iter().filter(|key| key.starts_with(&company)).count()
     }

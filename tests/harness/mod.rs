@@ -9,6 +9,7 @@
 pub mod azurite;
 pub mod bucket;
 pub mod clerk;
+pub mod described;
 pub mod events;
 pub mod files;
 pub mod guests;

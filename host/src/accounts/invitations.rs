@@ -20,17 +20,18 @@ const LIFE: Duration = Duration::from_hours(7 * 24);
 /// enough that nobody mails the world through us.
 const MOST: i64 = 200;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Invitation {
     pub id: InvitationId,
     #[serde(skip)]
     pub company_id: CompanyId,
     pub email: String,
+    /// What one becomes: `admin` or `member`.
     pub role: String,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
-    /// `pending`, `accepted`, `cancelled`; and `expired` once it is shown so.
+    /// `pending`, `accepted`, `cancelled` or `expired`.
     #[sqlx(rename = "state")]
     pub status: String,
     /// Counts the links that were mailed.

@@ -24,7 +24,7 @@ pub(super) const PREFIX: &str = "ak_";
 const START: usize = 10;
 
 /// What a key may be good for. To write is also to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema, Deserialize)]
 pub enum Scope {
     #[serde(rename = "sessions:read")]
     SessionsRead,
@@ -52,7 +52,7 @@ pub enum Scope {
     AdminWrite,
 }
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKey {
     pub id: ApiKeyId,

@@ -14,13 +14,14 @@ use crate::{
 };
 use serde::Serialize;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Member {
     pub id: MemberId,
     pub user_id: UserId,
     pub email: String,
     pub name: String,
+    /// `admin` or `member`.
     pub role: String,
     pub joined_at: Timestamp,
 }
@@ -73,12 +74,17 @@ pub async fn remove(tx: &mut Tx, clock: &Clock, company: CompanyId, id: MemberId
     if member.role == "admin" {
         another_admin(tx, company, id).await?;
     }
+    alone(tx, clock, member.user_id, &member.name).await
+}
+
+/// The user is in a new company of his own, signed out, and without keys.
+pub(super) async fn alone(tx: &mut Tx, clock: &Clock, user: UserId, name: &str) -> Result<()> {
     let own = clock.id::<CompanyId>();
     let sql = "INSERT INTO companies (id, name, created_at) VALUES ($1, $2, $3)";
-    tx.query(sql).bind(own).bind(member.name).bind(clock.now()).run().await?;
-    moves(tx, clock, member.user_id, own, "admin").await?;
-    sign_ins::end_all_but(tx, member.user_id, None).await?;
-    keys::delete_all(tx, member.user_id).await
+    tx.query(sql).bind(own).bind(name).bind(clock.now()).run().await?;
+    moves(tx, clock, user, own, "admin").await?;
+    sign_ins::end_all_but(tx, user, None).await?;
+    keys::delete_all(tx, user).await
 }
 
 /// The user is in that company now, and no longer in another.

@@ -9,15 +9,18 @@ use crate::{
 };
 use serde::Serialize;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct CompanyRow {
     #[sqlx(flatten)]
     #[serde(flatten)]
     pub company: Company,
+    /// Since when it may look and change nothing.
     pub suspended_at: Option<Timestamp>,
     /// Nobody is in it any more.
     pub closed_at: Option<Timestamp>,
+    /// What it had stored is deleted.
+    pub emptied_at: Option<Timestamp>,
     pub members: i64,
     pub running_sessions: i64,
 }
@@ -27,7 +30,7 @@ macro_rules! companies {
     ($condition:literal) => {
         concat!(
             "SELECT c.id, c.name, c.logo_url, c.billing_model, c.created_at, c.suspended_at,
-                 c.closed_at,
+                 c.closed_at, c.emptied_at,
                  (SELECT COUNT(*) FROM members m WHERE m.company_id = c.id) AS members,
                  (SELECT COUNT(*) FROM sessions s WHERE s.company_id = c.id
                       AND s.status <> 'completed') AS running_sessions
@@ -74,7 +77,7 @@ pub async fn suspend(tx: &mut Tx, id: CompanyId, since: Option<Timestamp>) -> Re
     Ok(true)
 }
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct UserRow {
     pub id: UserId,
@@ -83,7 +86,9 @@ pub struct UserRow {
     pub operator: bool,
     pub created_at: Timestamp,
     pub company_id: CompanyId,
+    /// In the company: `admin` or `member`.
     pub role: String,
+    /// It is on.
     pub second_factor: bool,
     /// When he was last seen, to some minutes.
     pub seen_at: Option<Timestamp>,

@@ -21,7 +21,7 @@ const MOST: i64 = 100;
 
 pub(super) const PREFIX: &str = "ait_";
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct SignIn {
     pub id: SignInId,

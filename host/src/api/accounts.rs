@@ -9,45 +9,80 @@ use super::{
     rate,
 };
 use crate::{
-    accounts::{self, SignUp, User, sign_ins, totp},
+    accounts::{self, Company, SignUp, User, sign_ins, totp},
     error::{Error, Kind, Result},
     host::Host,
     storage::Tx,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::AppendHeaders,
-    routing::{get, post},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/auth/signup", post(sign_up))
-        .route("/auth/login", post(log_in))
-        .route("/auth/logout", post(log_out))
-        .route("/me", get(me).patch(change_me))
-        .route("/builder", post(become_builder).get(builder).patch(change_builder))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(sign_up))
+        .routes(routes!(log_in))
+        .routes(routes!(log_out))
+        .routes(routes!(me, change_me))
+        .routes(routes!(become_builder, builder, change_builder))
 }
 
 /// What tells a browser about its cookie.
 type Cookie = AppendHeaders<Option<(HeaderName, HeaderValue)>>;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewUser {
+    #[schema(format = "email", max_length = 254)]
     email: String,
+    #[schema(format = "password", min_length = 8, max_length = 256)]
     password: String,
+    /// One line.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: String,
+    /// One line; the user's name, when it is left out.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     company_name: Option<String>,
     /// Keep the token in a cookie instead of telling it.
     #[serde(default)]
     cookie: bool,
 }
 
+/// A sign-in that has begun.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SignedIn {
+    /// Good for 30 days. Null when it is kept in a cookie.
+    token: Option<String>,
+    user: User,
+    company: Company,
+}
+
+/// Signs up: makes a user, and a company whose admin the user is.
+///
+/// The user is signed in at once.
+#[utoipa::path(
+    post, path = "/auth/signup", security(()), request_body = NewUser,
+    responses(
+        (status = 201, body = SignedIn),
+        (status = 409, description = "email_taken"),
+        (status = 429, description = "too_many_sign_ups"),
+    ),
+)]
 async fn sign_up(
     State(host): State<Host>,
     peer: Peer,
@@ -67,29 +102,44 @@ async fn sign_up(
     let mut tx = host.db.write().await?;
     let user = SignUp { email, name, company, password_hash };
     let user = accounts::sign_up(&mut tx, &host.clock, user).await?;
-    let (cookie, Json(answer)) = signed_in(&mut tx, &host, &user, &from, new.cookie).await?;
-    let (status, answer) = once.commit(tx, StatusCode::CREATED, answer).await?;
+    let (cookie, answer) = signed_in(&mut tx, &host, &user, &from, new.cookie).await?;
+    let (status, answer) = once.commit(tx, StatusCode::CREATED, json!(answer)).await?;
     Ok((status, cookie, answer))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Credentials {
+    #[schema(format = "email", max_length = 254)]
     email: String,
+    #[schema(format = "password")]
     password: String,
-    /// Of the second factor, where it is on.
+    /// Of the second factor, where it is on; or a recovery code.
+    #[schema(examples("123456"))]
     code: Option<String>,
     /// Keep the token in a cookie instead of telling it.
     #[serde(default)]
     cookie: bool,
 }
 
+/// Signs in with a mail address and a password.
+///
+/// Where the second factor is on, `code` is needed as well: without it the answer is
+/// `code_required`. A code is good once. Tries are counted by account and by address.
+#[utoipa::path(
+    post, path = "/auth/login", security(()), request_body = Credentials,
+    responses(
+        (status = 200, body = SignedIn),
+        (status = 401, description = "unauthenticated, code_required, code_wrong"),
+        (status = 429, description = "too_many_sign_ins"),
+    ),
+)]
 async fn log_in(
     State(host): State<Host>,
     peer: Peer,
     SeenFrom(from): SeenFrom,
     Body(given): Body<Credentials>,
-) -> Result<(Cookie, Json<Value>)> {
+) -> Result<(Cookie, Json<SignedIn>)> {
     let (rate, peer) = (&host.pace.sign_ins_from, peer.counted());
     rate::check(rate, &peer, "too_many_sign_ins", "tries from one address")?;
     let found = match accounts::email(&given.email) {
@@ -110,9 +160,9 @@ async fn log_in(
     let user = user.ok_or_else(refused)?;
     let mut tx = host.db.write().await?;
     second_factor(&mut tx, &host, &user, given.code.as_deref()).await?;
-    let answer = signed_in(&mut tx, &host, &user, &from, given.cookie).await?;
+    let (cookie, answer) = signed_in(&mut tx, &host, &user, &from, given.cookie).await?;
     tx.commit().await?;
-    Ok(answer)
+    Ok((cookie, Json(answer)))
 }
 
 async fn second_factor(tx: &mut Tx, host: &Host, user: &User, code: Option<&str>) -> Result<()> {
@@ -136,19 +186,20 @@ pub(super) async fn signed_in(
     user: &User,
     from: &sign_ins::From,
     by_cookie: bool,
-) -> Result<(Cookie, Json<Value>)> {
+) -> Result<(Cookie, SignedIn)> {
     let token = sign_ins::begin(tx, &host.clock, user.id, from).await?;
     let company = accounts::company_of(tx, user.id).await?;
-    let mut answer = json!({ "token": token, "user": user, "company": company });
-    let mut cookie = None;
-    if by_cookie {
-        answer["token"] = Value::Null;
-        cookie = cookies::keep(&token, host.is_encrypted());
-    }
+    let cookie = by_cookie.then(|| cookies::keep(&token, host.is_encrypted())).flatten();
     let cookie = cookie.map(|value| (header::SET_COOKIE, value));
-    Ok((AppendHeaders(cookie), Json(answer)))
+    let token = (!by_cookie).then_some(token);
+    Ok((AppendHeaders(cookie), SignedIn { token, user: user.clone(), company }))
 }
 
+/// Signs out: the token is good for nothing any more, and a browser forgets its cookie.
+#[utoipa::path(
+    post, path = "/auth/logout",
+    responses((status = 204), (status = 404, description = "not_found")),
+)]
 async fn log_out(
     State(host): State<Host>,
     Oneself(identity): Oneself,
@@ -162,41 +213,71 @@ async fn log_out(
     Ok((StatusCode::NO_CONTENT, AppendHeaders(cookie)))
 }
 
-async fn me(State(host): State<Host>, Caller(identity): Caller) -> Result<Json<Value>> {
-    let mut tx = host.db.read().await?;
-    shown(&mut tx, &identity).await
+/// Who is signed in, or whose key it is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Me {
+    user: User,
+    company: Company,
+    /// In the company: `admin` or `member`.
+    role: String,
+    /// Null for one who is no builder.
+    builder: Option<accounts::Builder>,
+    /// Kinds of notifications that are not mailed.
+    unmailed: Vec<String>,
+    /// The second factor is on.
+    second_factor: bool,
 }
 
-async fn shown(tx: &mut Tx, identity: &accounts::Identity) -> Result<Json<Value>> {
+/// Shows who one is: the user, the company and one's role in it.
+#[utoipa::path(get, path = "/me", responses((status = 200, body = Me)))]
+async fn me(State(host): State<Host>, Caller(identity): Caller) -> Result<Json<Me>> {
+    let mut tx = host.db.read().await?;
+    Ok(Json(shown(&mut tx, &identity).await?))
+}
+
+async fn shown(tx: &mut Tx, identity: &accounts::Identity) -> Result<Me> {
     let user = accounts::user(tx, identity.user_id).await?;
     let company = accounts::company_of(tx, identity.user_id).await?;
     let builder = accounts::builder_of(tx, identity.user_id).await?;
     let unmailed = accounts::unmailed(tx, identity.user_id).await?;
     let second_factor = totp::is_on(tx, identity.user_id).await?;
-    Ok(Json(json!({
-        "user": user, "company": company, "role": identity.role, "builder": builder,
-        "unmailed": unmailed, "secondFactor": second_factor,
-    })))
+    let role = identity.role.clone();
+    Ok(Me { user, company, role, builder, unmailed, second_factor })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Me {
+struct MeChange {
+    /// One line.
     #[serde(default, deserialize_with = "input::given")]
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: Option<String>,
     /// Kinds of notifications that are not to be mailed.
     #[serde(default, deserialize_with = "input::given")]
+    #[schema(
+        nullable = false,
+        max_items = 50,
+        pattern = "^(low_balance|payment_failed|session_ended|webhook_disabled)$"
+    )]
     unmailed: Option<Vec<String>>,
 }
 
 /// Kinds of notifications that a user may not want by mail; more than there are.
 const KINDS: usize = 50;
 
+/// Changes one's name, and what one is not sent by mail.
+#[utoipa::path(patch, path = "/me", request_body = MeChange, responses((status = 200, body = Me)))]
 async fn change_me(
     State(host): State<Host>,
     Oneself(identity): Oneself,
-    Body(change): Body<Me>,
-) -> Result<Json<Value>> {
+    Body(change): Body<MeChange>,
+) -> Result<Json<Me>> {
     let mut tx = host.db.write().await?;
     if let Some(name) = change.name {
         accounts::rename(&mut tx, identity.user_id, &input::name("/name", &name)?).await?;
@@ -214,20 +295,34 @@ async fn change_me(
     }
     let answer = shown(&mut tx, &identity).await?;
     tx.commit().await?;
-    Ok(answer)
+    Ok(Json(answer))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Profile {
+struct BuilderProfile {
+    /// What clients read beside the builder's agents.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     display_name: String,
 }
 
+/// Makes the user a builder, who may publish agents.
+#[utoipa::path(
+    post, path = "/builder", security(("user" = [])), request_body = BuilderProfile,
+    responses(
+        (status = 201, body = accounts::Builder),
+        (status = 409, description = "already_builder"),
+    ),
+)]
 async fn become_builder(
     State(host): State<Host>,
     Caller(identity): Caller,
     once: Once,
-    Body(profile): Body<Profile>,
+    Body(profile): Body<BuilderProfile>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let name = input::text("/displayName", &profile.display_name, 1..=200)?;
     let mut tx = host.db.write().await?;
@@ -235,20 +330,36 @@ async fn become_builder(
     once.commit(tx, StatusCode::CREATED, json!(builder)).await
 }
 
-async fn builder(State(host): State<Host>, Caller(identity): Caller) -> Result<Json<Value>> {
+/// Shows the builder that the user is; 404 for one who is none.
+#[utoipa::path(
+    get, path = "/builder", security(("user" = [])),
+    responses(
+        (status = 200, body = accounts::Builder),
+        (status = 404, description = "not_found"),
+    ),
+)]
+async fn builder(
+    State(host): State<Host>,
+    Caller(identity): Caller,
+) -> Result<Json<accounts::Builder>> {
     let mut tx = host.db.read().await?;
     let builder = accounts::builder_of(&mut tx, identity.user_id).await?;
-    Ok(Json(json!(builder.ok_or(Error::not_found("builder"))?)))
+    Ok(Json(builder.ok_or(Error::not_found("builder"))?))
 }
 
+/// Changes what clients read of the builder.
+#[utoipa::path(
+    patch, path = "/builder", request_body = BuilderProfile,
+    responses((status = 200, body = accounts::Builder)),
+)]
 async fn change_builder(
     State(host): State<Host>,
     Builder(id): Builder,
-    Body(profile): Body<Profile>,
-) -> Result<Json<Value>> {
+    Body(profile): Body<BuilderProfile>,
+) -> Result<Json<accounts::Builder>> {
     let name = input::text("/displayName", &profile.display_name, 1..=200)?;
     let mut tx = host.db.write().await?;
     let builder = accounts::rename_builder(&mut tx, id, &name).await?;
     tx.commit().await?;
-    Ok(Json(json!(builder)))
+    Ok(Json(builder))
 }

@@ -10,10 +10,10 @@ mod sandbox;
 mod sessions;
 
 use crate::host::Host;
-use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
         .merge(agents::routes())
         .merge(limits::routes())
         .merge(people::routes())

@@ -4,86 +4,112 @@
 use super::{
     caller::{self, Agent},
     input::{self, Body, Params},
-    page::{self, Page},
+    page::{self, Listed, Page},
 };
 use crate::{
     bus::Signal,
     error::{Error, Kind, Result},
     host::Host,
-    id::SessionId,
+    id::{EventId, SessionId},
     sandbox::REPLY_BYTES,
     sessions::{
-        self, Session, drafts, lane, lines, log,
-        log::Entry,
+        self, Session, drafts, lane, lines,
+        log::{self, Entry, Message},
         replies::{self, Replied, ReplyKey, Speaker},
     },
     work::lane::announce,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{FromRequest, Path, Request, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The longest name of a reply in pieces, and the longest idempotency key.
 const NAME_BYTES: usize = 128;
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/agent/{session}/auth", post(auth))
-        .route("/agent/{session}/message", post(message))
-        .route("/agent/{session}/typing", post(typing))
-        .route("/agent/sessions/{session}/activate", post(activate))
-        .route("/agent/sessions/{session}/messages", get(messages))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(auth))
+        .routes(routes!(message))
+        .routes(routes!(typing))
+        .routes(routes!(activate))
+        .routes(routes!(messages))
 }
 
-#[derive(Deserialize)]
+/// How an agent that sends no header shows who it is.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Token {
+struct AgentToken {
     agent_auth_token: String,
 }
 
-/// The agent proves who it is, by the token in the body or in a header; with that
-/// it is ready.
+/// The session whose agent is ready.
+#[derive(Serialize, ToSchema)]
+struct AgentReady {
+    session: Session,
+}
+
+/// Proves who the agent is, and says that it is ready.
+///
+/// The token is in a header, or in the body. Whoever has a body is known by that alone. Saying
+/// so again changes nothing and answers the session as it is.
+#[utoipa::path(
+    post, path = "/agent/{session}/auth", request_body = Option<AgentToken>,
+    responses((status = 200, body = AgentReady)),
+)]
 async fn auth(
     State(host): State<Host>,
     Path(id): Path<String>,
     given: std::result::Result<Agent, Error>,
     headers: HeaderMap,
     request: Request,
-) -> Result<Json<Value>> {
+) -> Result<Json<AgentReady>> {
     let length = headers.get("content-length");
     let bodiless =
         length.is_none_or(|length| length == "0") && !headers.contains_key("transfer-encoding");
     let session = if bodiless {
         given?.0
     } else {
-        let Body(given) = Body::<Token>::from_request(request, &host).await?;
+        let Body(given) = Body::<AgentToken>::from_request(request, &host).await?;
         caller::agent(&host, &id, &given.agent_auth_token).await?
     };
-    Ok(Json(json!({ "session": ready(&host, session.id).await? })))
+    Ok(Json(AgentReady { session: ready(&host, session.id).await? }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Activate {
+struct Activation {
     /// What the published SDK says that it can do; the catalogue has the builder's word.
     #[serde(default, rename = "capabilities")]
     _capabilities: Vec<String>,
 }
 
-/// The published SDK's way of saying that it is ready.
+#[derive(Serialize, ToSchema)]
+struct Activated {
+    /// True.
+    success: bool,
+}
+
+/// Says that the agent is ready, as the published SDK does.
+///
+/// Saying so again changes nothing.
+#[utoipa::path(
+    post, path = "/agent/sessions/{session}/activate", request_body = Activation,
+    responses((status = 200, body = Activated)),
+)]
 async fn activate(
     State(host): State<Host>,
     Agent(session): Agent,
-    Body(Activate { .. }): Body<Activate>,
-) -> Result<Json<Value>> {
+    Body(Activation { .. }): Body<Activation>,
+) -> Result<Json<Activated>> {
     ready(&host, session.id).await?;
-    Ok(Json(json!({ "success": true })))
+    Ok(Json(Activated { success: true }))
 }
 
 /// The agent is ready; the session as it is now. Saying so again changes nothing.
@@ -102,16 +128,57 @@ pub(super) async fn ready(host: &Host, id: SessionId) -> Result<Session> {
     Ok(session)
 }
 
-#[derive(Deserialize)]
+/// A reply, or a piece of one.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Reply {
+    /// At most 256 KiB, all pieces together. Only the last piece may be empty, and no reply
+    /// may be blank.
     #[serde(default)]
+    #[schema(max_length = 262_144, pattern = "^[^\\x00]*$", examples("The second is cheaper."))]
     content: String,
+    /// Names a reply that comes in pieces; a new one needs a new name.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[^\\x00]+$", examples("answer-1"))]
     stream_id: Option<String>,
+    /// This piece is the last.
     #[serde(default)]
     done: bool,
 }
 
+/// A piece of a reply that was taken.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TakenPiece {
+    /// The id that the message will have.
+    message_id: EventId,
+    stream_id: String,
+}
+
+/// Says something to the client: a whole reply, or a piece of one.
+///
+/// Without `streamId` the content is stored as a message. With one it is added to what came
+/// under that name before, and shown to the client at once; the piece with `done` stores it
+/// all as one message. Up to 16 replies may be open at a time. A whole reply that is sent
+/// again with its `Idempotency-Key`, or a last piece, is stored once and answered the same,
+/// for as long as the session lasts.
+#[utoipa::path(
+    post, path = "/agent/{session}/message", request_body = Reply,
+    params((
+        "Idempotency-Key" = Option<String>, Header, nullable = false,
+        description = "Names a whole reply: sent again, it is stored once.",
+        min_length = 1, max_length = 128, pattern = "^[ -~]+$",
+    )),
+    responses(
+        (status = 201, body = Message, headers(
+            ("Idempotent-Replayed" = String, description = "`true`: it was stored before."),
+        )),
+        (status = 202, body = TakenPiece),
+        (status = 400, description = "invalid_header"),
+        (status = 409, description = "stream_finished, too_many_streams"),
+        (status = 413, description = "content_too_large, reply_too_long"),
+        (status = 422, description = "idempotency_key_reused"),
+    ),
+)]
 async fn message(
     State(host): State<Host>,
     Agent(session): Agent,
@@ -208,7 +275,8 @@ async fn piece(host: &Host, session: &Session, stream: &str, reply: &Reply) -> R
     show(host, session.id, &draft, &reply.content);
     match replied {
         None => {
-            let body = json!({ "messageId": draft.message_id, "streamId": stream });
+            let (message_id, stream_id) = (draft.message_id, stream.to_owned());
+            let body = TakenPiece { message_id, stream_id };
             Ok((StatusCode::ACCEPTED, Json(body)).into_response())
         }
         Some(replied) => {
@@ -252,11 +320,22 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<ReplyKey>> {
     Ok(Some(ReplyKey { text: format!("key:{key}"), maybe_used: true }))
 }
 
+/// Shows the client that the agent is typing.
+///
+/// It is shown for a moment, and kept nowhere.
+#[utoipa::path(post, path = "/agent/{session}/typing", responses((status = 204)))]
 async fn typing(State(host): State<Host>, Agent(session): Agent) -> StatusCode {
     host.bus.wake(session.id, Signal::Passing(lines::typing()));
     StatusCode::NO_CONTENT
 }
 
+/// Lists what was said in the agent's session, newest first.
+///
+/// A page ends before its `limit` when it has a mebibyte of text.
+#[utoipa::path(
+    get, path = "/agent/sessions/{session}/messages", params(Page),
+    responses((status = 200, body = Listed<Message>)),
+)]
 async fn messages(
     State(host): State<Host>,
     Agent(session): Agent,

@@ -1,94 +1,95 @@
 //! A builder's templates.
 
+mod listing;
+
 use super::{
     caller::Builder,
-    canaries, catalogue,
+    canaries,
+    catalogue::{self, Agent},
+    etag::{Seen, Tagged, tagged_by},
     input::{self, Body, Params},
     once::Once,
-    page::{self, Page},
+    page::{self, Listed, Page},
     receipts::parsed,
 };
 use crate::{
-    catalog::{self, Listing, Template, canaries::newest, endpoints, withdrawal::withdraw},
+    catalog::{
+        self, Blocker, Listing, Template,
+        canaries::{Canary, newest},
+        endpoints,
+        withdrawal::withdraw,
+    },
     delivery::webhook,
     error::{Error, Result},
     host::Host,
     id::AgentId,
     storage::Tx,
+    timestamp::Timestamp,
     work::{self, lane::health},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
     http::StatusCode,
-    routing::{get, post},
 };
-use serde::Deserialize;
+use listing::{NewTemplate, TemplateChange, checked};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/builder/agents", post(create).get(list))
-        .route("/builder/agents/{agent}", get(show).patch(change).delete(delete))
-        .route("/builder/agents/{agent}/publish", post(publish))
-        .route("/builder/agents/{agent}/unpublish", post(unpublish))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(show, change, delete))
+        .routes(routes!(publish))
+        .routes(routes!(unpublish))
 }
 
-/// The highest price: $10 000 an hour, a typing error rather than an offer.
-const MAX_PRICE_CENTS: i64 = 1_000_000;
-
-/// Tags of one kind, and characters of one.
-const TAGS: usize = 20;
-const TAG_CHARS: usize = 50;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewTemplate {
-    name: String,
-    description: String,
-    delivery: String,
-    price_cents_per_hour: i64,
-    logo_emoji: Option<String>,
-    #[serde(default)]
-    themes: Vec<String>,
-    #[serde(default)]
-    tools: Vec<String>,
-    #[serde(default)]
-    capabilities: Vec<String>,
-    max_sessions: Option<i64>,
+/// What the owner may know of a template.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct OwnAgent {
+    #[serde(flatten)]
+    agent: Agent,
     webhook_url: Option<String>,
-    retry_policy: Option<String>,
-    #[serde(default)]
+    /// Whether an event that failed is tried again: `none` or `standard`.
+    retry_policy: String,
+    /// The version of its component that is run.
+    active_version: Option<i64>,
+    /// New sessions keep the version they begin with.
     pin_sessions: bool,
+    /// The newest trial of a version, over or not.
+    #[schema(value_type = Option<Canary>)]
+    canary: Value,
+    /// Since when an operator lets nobody rent it.
+    suspended_at: Option<Timestamp>,
+    /// What keeps it from being published.
+    publish_blockers: Vec<Blocker>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Change {
-    #[serde(default, deserialize_with = "input::given")]
-    name: Option<String>,
-    #[serde(default, deserialize_with = "input::given")]
-    description: Option<String>,
-    #[serde(default, deserialize_with = "input::given")]
-    price_cents_per_hour: Option<i64>,
-    #[serde(default, deserialize_with = "input::nullable")]
-    logo_emoji: Option<Option<String>>,
-    #[serde(default, deserialize_with = "input::given")]
-    themes: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "input::given")]
-    tools: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "input::given")]
-    capabilities: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "input::nullable")]
-    max_sessions: Option<Option<i64>>,
-    #[serde(default, deserialize_with = "input::nullable")]
-    webhook_url: Option<Option<String>>,
-    #[serde(default, deserialize_with = "input::given")]
-    retry_policy: Option<String>,
-    #[serde(default, deserialize_with = "input::given")]
-    pin_sessions: Option<bool>,
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CreatedAgent {
+    #[serde(flatten)]
+    agent: OwnAgent,
+    /// What the platform signs events with; only of a webhook agent. It is told this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    signing_secret: Option<String>,
 }
 
+/// Makes an agent template, a draft that nobody else sees until it is published.
+///
+/// The answer for a webhook agent has the secret that its events are signed with, this once.
+/// A builder has at most 1000 templates.
+#[utoipa::path(
+    post, path = "/builder/agents", request_body = NewTemplate,
+    responses(
+        (status = 201, body = CreatedAgent),
+        (status = 409, description = "too_many_templates"),
+    ),
+)]
 async fn create(
     State(host): State<Host>,
     Builder(owner): Builder,
@@ -122,13 +123,15 @@ async fn create(
     let mut tx = host.db.write().await?;
     let template =
         catalog::create(&mut tx, &host.clock, owner, &listing, sealed.transpose()?, id).await?;
-    let mut answer = owned(&mut tx, &template).await?;
-    if let Some(secret) = secret {
-        answer["signingSecret"] = json!(secret);
-    }
-    once.commit(tx, StatusCode::CREATED, answer).await
+    let agent = owned(&mut tx, &template).await?;
+    let answer = CreatedAgent { agent, signing_secret: secret };
+    once.commit(tx, StatusCode::CREATED, json!(answer)).await
 }
 
+/// Lists the builder's templates, newest first.
+#[utoipa::path(
+    get, path = "/builder/agents", params(Page), responses((status = 200, body = Listed<OwnAgent>)),
+)]
 async fn list(
     State(host): State<Host>,
     Builder(owner): Builder,
@@ -138,30 +141,48 @@ async fn list(
     let mut tx = host.db.read().await?;
     let mut found = Vec::new();
     for template in catalog::of_builder(&mut tx, owner, before, limit + 1).await? {
-        let shown = owned(&mut tx, &template).await?;
-        found.push((template.id, shown));
+        found.push(owned(&mut tx, &template).await?);
     }
-    Ok(page::answer(found, limit, |(id, _)| id.to_string(), |(_, shown)| shown.clone()))
+    Ok(page::answer(found, limit, |own| own.agent.id.to_string(), |own| json!(own)))
 }
 
+/// Shows one of the builder's templates.
+#[utoipa::path(
+    get, path = "/builder/agents/{agent}",
+    responses((status = 200, body = OwnAgent, headers(("ETag" = String)))),
+)]
 async fn show(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Tagged<OwnAgent>> {
     let mut tx = host.db.read().await?;
     let template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
-    Ok(Json(owned(&mut tx, &template).await?))
+    let own = owned(&mut tx, &template).await?;
+    tagged_by(&own.settled(), own)
 }
 
+/// Changes a template; what is left out stays as it is.
+///
+/// A published webhook agent keeps an address. A new address begins as one that is well.
+#[utoipa::path(
+    patch, path = "/builder/agents/{agent}", request_body = TemplateChange,
+    responses(
+        (status = 200, body = OwnAgent, headers(("ETag" = String))),
+        (status = 409, description = "agent_published"),
+        (status = 412, description = "changed_since"),
+    ),
+)]
 async fn change(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path(id): Path<String>,
-    Body(change): Body<Change>,
-) -> Result<Json<Value>> {
+    seen: Seen,
+    Body(change): Body<TemplateChange>,
+) -> Result<Tagged<OwnAgent>> {
     let mut tx = host.db.write().await?;
-    let old = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
+    let old = catalog::to_change(&mut tx, input::id(&id, "agent")?, owner).await?;
+    seen.check(&owned(&mut tx, &old).await?.settled())?;
     let listing = checked(
         &host,
         Listing {
@@ -194,26 +215,42 @@ async fn change(
         health::bring_forward(&host, template.id).await?;
         health::tell(&host, template.id).await?;
     }
-    Ok(Json(answer))
+    tagged_by(&answer.settled(), answer)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Delete {
+    /// End the sessions that still run with it; without it, they keep it from being deleted.
+    #[param(value_type = Option<bool>)]
     end_sessions: Option<String>,
 }
 
+/// Deletes a template for good.
+///
 /// The template is gone at once; with `?endSessions=true`, what still runs with it ends
 /// right after.
+#[utoipa::path(
+    delete, path = "/builder/agents/{agent}", params(Delete),
+    responses(
+        (status = 204),
+        (status = 409, description = "sessions_running"),
+        (status = 412, description = "changed_since"),
+    ),
+)]
 async fn delete(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path(id): Path<String>,
+    seen: Seen,
     Params(how): Params<Delete>,
 ) -> Result<StatusCode> {
     let end = parsed("endSessions", how.end_sessions.as_deref(), "must be true or false")?;
     let mut tx = host.db.write().await?;
-    let id = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?.id;
+    let template = catalog::to_change(&mut tx, input::id(&id, "agent")?, owner).await?;
+    seen.check(&owned(&mut tx, &template).await?.settled())?;
+    let id = template.id;
     let running = withdraw(&mut tx, &host.clock, id, end.unwrap_or(false)).await?;
     tx.commit().await?;
     if running {
@@ -222,11 +259,24 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Publishes a template: it is listed, and can be rented.
+///
+/// `publishBlockers` names what is missing. Publishing twice changes nothing.
+#[utoipa::path(
+    post, path = "/builder/agents/{agent}/publish",
+    responses(
+        (status = 200, body = OwnAgent),
+        (
+            status = 409,
+            description = "no_webhook_url, no_active_component, no_connect_account"
+        ),
+    ),
+)]
 async fn publish(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Json<OwnAgent>> {
     let mut tx = host.db.write().await?;
     let mut template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
     catalog::publish(&mut tx, &host.clock, &template).await?;
@@ -236,11 +286,17 @@ async fn publish(
     Ok(Json(answer))
 }
 
+/// Takes a template off the list: it is a draft again.
+///
+/// Sessions that run go on. Doing so twice changes nothing.
+#[utoipa::path(
+    post, path = "/builder/agents/{agent}/unpublish", responses((status = 200, body = OwnAgent)),
+)]
 async fn unpublish(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Json<OwnAgent>> {
     let mut tx = host.db.write().await?;
     let mut template = catalog::owned_by(&mut tx, input::id(&id, "agent")?, owner).await?;
     catalog::unpublish(&mut tx, &host.clock, &template).await?;
@@ -250,62 +306,25 @@ async fn unpublish(
     Ok(Json(answer))
 }
 
-/// Looks at every field of a listing.
-fn checked(host: &Host, mut listing: Listing) -> Result<Listing> {
-    listing.name = input::text("/name", &listing.name, 1..=100)?;
-    listing.description = input::text("/description", &listing.description, 1..=5_000)?;
-    if let Some(emoji) = &listing.logo_emoji {
-        listing.logo_emoji = Some(input::text("/logoEmoji", emoji, 1..=16)?);
+impl OwnAgent {
+    /// All of it but how a trial goes, which changes by itself.
+    fn settled(&self) -> Value {
+        let mut all = json!(self);
+        all["canary"] = Value::Null;
+        all
     }
-    tags("/themes", &mut listing.themes)?;
-    tags("/tools", &mut listing.tools)?;
-    tags("/capabilities", &mut listing.capabilities)?;
-    if !(0..=MAX_PRICE_CENTS).contains(&listing.price_cents_per_hour) {
-        return Err(Error::field("/priceCentsPerHour", format!("must be 0 to {MAX_PRICE_CENTS}")));
-    }
-    if listing.max_sessions.is_some_and(|most| !(1..=1_000_000).contains(&most)) {
-        return Err(Error::field("/maxSessions", "must be 1 to 1000000, or null for no bound"));
-    }
-    if !["webhook", "component"].contains(&listing.delivery.as_str()) {
-        return Err(Error::field("/delivery", "must be webhook or component"));
-    }
-    if !["none", "standard"].contains(&listing.retry_policy.as_str()) {
-        return Err(Error::field("/retryPolicy", "must be none or standard"));
-    }
-    if listing.pin_sessions && listing.delivery == "webhook" {
-        return Err(Error::field("/pinSessions", "is for component agents; this one is a webhook"));
-    }
-    if let Some(url) = &listing.webhook_url {
-        if listing.delivery == "component" {
-            return Err(Error::field(
-                "/webhookUrl",
-                "is for webhook agents; this one is a component",
-            ));
-        }
-        listing.webhook_url = Some(host.guard.checked("/webhookUrl", url)?.to_string());
-    }
-    Ok(listing)
 }
 
-fn tags(pointer: &str, tags: &mut [String]) -> Result<()> {
-    if tags.len() > TAGS {
-        return Err(Error::field(pointer, format!("must have at most {TAGS} entries")));
-    }
-    for (index, tag) in tags.iter_mut().enumerate() {
-        *tag = input::text(&format!("{pointer}/{index}"), tag, 1..=TAG_CHARS)?;
-    }
-    Ok(())
-}
-
-/// What the owner may know of a template.
-async fn owned(tx: &mut Tx, template: &Template) -> Result<Value> {
-    let mut all = catalogue::listed(template);
-    all["webhookUrl"] = json!(template.webhook_url);
-    all["retryPolicy"] = json!(template.retry_policy);
-    all["activeVersion"] = json!(template.active_version);
-    all["pinSessions"] = json!(template.pinned_since.is_some());
-    all["canary"] = json!(newest(tx, template.id).await?.as_ref().map(canaries::shown));
-    all["suspendedAt"] = json!(template.suspended_at);
-    all["publishBlockers"] = json!(template.blockers());
-    Ok(all)
+async fn owned(tx: &mut Tx, template: &Template) -> Result<OwnAgent> {
+    let canary = newest(tx, template.id).await?;
+    Ok(OwnAgent {
+        agent: catalogue::listed(template),
+        webhook_url: template.webhook_url.clone(),
+        retry_policy: template.retry_policy.clone(),
+        active_version: template.active_version,
+        pin_sessions: template.pinned_since.is_some(),
+        canary: json!(canary.as_ref().map(canaries::shown)),
+        suspended_at: template.suspended_at,
+        publish_blockers: template.blockers(),
+    })
 }

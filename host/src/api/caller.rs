@@ -50,7 +50,7 @@ pub(super) async fn identity(
     path: &str,
     headers: &HeaderMap,
 ) -> Result<Identity> {
-    let shown = token(method, headers)?
+    let shown = token(host, method, headers)?
         .ok_or_else(|| Error::unauthenticated("send your token as Authorization: Bearer …"))?;
     let now = host.clock.now();
     let found = accounts::identify(&mut host.db.look().await?, shown, now).await?;
@@ -87,11 +87,15 @@ fn seen(host: &Host, via: Via) {
 
 /// What the caller has shown of himself: a bearer token, else the cookie of a browser that
 /// was told to send this by a page of ours.
-pub(super) fn token<'h>(method: &Method, headers: &'h HeaderMap) -> Result<Option<&'h str>> {
+pub(super) fn token<'h>(
+    host: &Host,
+    method: &Method,
+    headers: &'h HeaderMap,
+) -> Result<Option<&'h str>> {
     if let Some(token) = bearer(headers) {
         return Ok(Some(token));
     }
-    let Some(token) = cookies::token(headers) else { return Ok(None) };
+    let Some(token) = cookies::token(headers, host.is_encrypted()) else { return Ok(None) };
     if !method.is_safe() && !cookies::is_from_here(headers) {
         let detail = "this was sent by a page of another site; send a bearer token instead";
         return Err(Error::forbidden("cross_site", detail));

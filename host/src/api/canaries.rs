@@ -11,37 +11,64 @@ use crate::{
     host::Host,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
     http::StatusCode,
-    routing::put,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/builder/agents/{agent}/components/{version}/canary", put(start).delete(stop))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(start, stop))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewTerms {
+struct CanaryTerms {
+    /// Of the new sessions; 10 unless it is given.
     #[serde(default, deserialize_with = "input::given")]
+    #[schema(nullable = false, minimum = 1, maximum = 99)]
     share_percent: Option<i64>,
+    /// Rolled back when so many of its events failed; 10 unless it is given.
     #[serde(default, deserialize_with = "input::given")]
+    #[schema(nullable = false, minimum = 1, maximum = 100)]
     trap_percent: Option<i64>,
+    /// Not judged before so many of its events came to an end; 20 unless it is given.
     #[serde(default, deserialize_with = "input::given")]
+    #[schema(nullable = false, minimum = 1, maximum = 1_000_000)]
     min_events: Option<i64>,
 }
 
+/// A trial as its builder sees it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CanaryTrial {
+    #[serde(flatten)]
+    canary: Canary,
+    /// Why it was rolled back; null when it was not.
+    #[schema(required)]
+    reason: Option<String>,
+}
+
+/// Puts a version on trial with a share of the new sessions. They stay with it as long as the
+/// trial runs. Of a trial that runs it changes the terms, and what was counted goes on
+/// counting. Activating the version promotes it.
+#[utoipa::path(
+    put, path = "/builder/agents/{agent}/components/{version}/canary",
+    request_body = CanaryTerms,
+    responses(
+        (status = 200, body = CanaryTrial),
+        (status = 409, description = "canary_running, no_active_version, not_a_component_agent, \
+            version_active, version_not_ready"),
+    ),
+)]
 async fn start(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path((id, version)): Path<(String, String)>,
-    Body(new): Body<NewTerms>,
-) -> Result<Json<Value>> {
+    Body(new): Body<CanaryTerms>,
+) -> Result<Json<CanaryTrial>> {
     let terms = checked(&new)?;
     let mut tx = host.db.write().await?;
     let template = component_agent(&mut tx, &id, owner).await?;
@@ -51,7 +78,12 @@ async fn start(
     Ok(Json(shown(&canary)))
 }
 
-/// Its sessions go back to the active version from their next event.
+/// Stops the trial of a version. Its sessions go back to the active version from their next
+/// event.
+#[utoipa::path(
+    delete, path = "/builder/agents/{agent}/components/{version}/canary",
+    responses((status = 204), (status = 409, description = "not_a_component_agent")),
+)]
 async fn stop(
     State(host): State<Host>,
     Builder(owner): Builder,
@@ -67,7 +99,7 @@ async fn stop(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn checked(new: &NewTerms) -> Result<Terms> {
+fn checked(new: &CanaryTerms) -> Result<Terms> {
     let usual = Terms::default();
     Ok(Terms {
         share_percent: number("/sharePercent", new.share_percent, usual.share_percent, 1..=99)?,
@@ -90,9 +122,7 @@ fn number(
     Err(Error::field(pointer, format!("must be {least} to {most}")))
 }
 
-/// The trial as the builder sees it, with why it ended if it was rolled back.
-pub(super) fn shown(canary: &Canary) -> Value {
-    let mut all = json!(canary);
-    all["reason"] = json!(canary.reason());
-    all
+/// With why it ended, if it was rolled back.
+pub(super) fn shown(canary: &Canary) -> CanaryTrial {
+    CanaryTrial { canary: canary.clone(), reason: canary.reason() }
 }

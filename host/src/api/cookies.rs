@@ -12,11 +12,14 @@ const SECURE: &str = "__Host-aiybiz";
 const PLAIN: &str = "aiybiz";
 
 /// The token in the cookie, if there is one.
-pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+///
+/// Where the platform is reached by https, only the one that nobody else can have set counts.
+pub(super) fn token(headers: &HeaderMap, encrypted: bool) -> Option<&str> {
+    let own = if encrypted { SECURE } else { PLAIN };
     let cookies = headers.get_all(header::COOKIE).iter();
     let pairs = cookies.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
     let mut named = pairs.filter_map(|pair| pair.trim().split_once('='));
-    named.find(|(name, _)| *name == SECURE || *name == PLAIN).map(|(_, token)| token)
+    named.find(|(name, _)| *name == own).map(|(_, token)| token)
 }
 
 /// Has a page of this host made the request? Browsers say so in `Sec-Fetch-Site`; those

@@ -17,15 +17,15 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PAT
 /// What such pages may send.
 const TAKEN: HeaderValue = HeaderValue::from_static(
     "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, \
-     range, tus-resumable, upload-checksum, upload-defer-length, upload-length, \
+     range, traceparent, tus-resumable, upload-checksum, upload-defer-length, upload-length, \
      upload-metadata, upload-offset, x-request-id",
 );
 
 /// What they may see of an answer.
 const TOLD: HeaderValue = HeaderValue::from_static(
-    "aiybiz-gateway, content-disposition, content-range, etag, idempotent-replayed, location, \
-     ratelimit, ratelimit-policy, retry-after, tus-resumable, upload-expires, upload-length, \
-     upload-offset, x-request-id",
+    "aiybiz-gateway, content-disposition, content-range, deprecation, etag, idempotent-replayed, \
+     link, location, ratelimit, ratelimit-policy, retry-after, sunset, tus-resumable, \
+     upload-expires, upload-length, upload-offset, x-request-id",
 );
 
 /// How long a browser need not ask again.

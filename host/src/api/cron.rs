@@ -9,17 +9,18 @@ use crate::{
     host::Host,
     sessions::{
         self,
-        cron::{self, JOBS, Job},
+        cron::{self, CronJob, JOBS, Job},
     },
+    timestamp::Timestamp,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
-    routing::{get, put},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Of a name, a title and a schedule, in characters: more than the published SDK sends.
 const SHORT: usize = 500;
@@ -27,47 +28,72 @@ const SHORT: usize = 500;
 /// Of a description and a prompt, in bytes.
 const LONG_BYTES: usize = 64 << 10;
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/agent/sessions/{session}/cron-jobs", put(replace))
-        .route("/sessions/{session}/cron-jobs", get(list))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(replace)).routes(routes!(list))
 }
 
-#[derive(Deserialize)]
+/// All the jobs that there are from now on.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Replacement {
+struct NewCronJobs {
+    #[schema(max_items = 100)]
     jobs: Vec<Job>,
 }
 
+/// The jobs that took the place of those before.
+#[derive(Serialize, ToSchema)]
+struct ReplacedCronJobs {
+    jobs: Vec<CronJob>,
+}
+
+/// Replaces the agent's schedule as a whole.
+///
+/// The client sees it. The platform runs none of it: that is the agent's own business.
+#[utoipa::path(
+    put, path = "/agent/sessions/{session}/cron-jobs", request_body = NewCronJobs,
+    responses((status = 200, body = ReplacedCronJobs)),
+)]
 async fn replace(
     State(host): State<Host>,
     Agent(session): Agent,
-    Body(Replacement { jobs }): Body<Replacement>,
-) -> Result<Json<Value>> {
+    Body(NewCronJobs { jobs }): Body<NewCronJobs>,
+) -> Result<Json<ReplacedCronJobs>> {
     looked_at(&jobs)?;
     let mut tx = host.db.write().await?;
     cron::replace(&mut tx, &host.clock, session.id, &jobs).await?;
     tx.commit().await?;
-    Ok(Json(json!({ "jobs": rows(&jobs) })))
+    Ok(Json(ReplacedCronJobs { jobs: rows(jobs) }))
 }
 
+/// What an agent does by itself, as it has told.
+#[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CronJobs {
+    jobs: Vec<CronJob>,
+    /// Since when they are so; null when the agent has never said anything of them.
+    updated_at: Option<Timestamp>,
+}
+
+/// Shows the schedule of a session's agent, as it has last told it.
+#[utoipa::path(
+    get, path = "/sessions/{session}/cron-jobs", responses((status = 200, body = CronJobs)),
+)]
 async fn list(
     State(host): State<Host>,
     Caller(caller): Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Json<CronJobs>> {
     let id = input::id(&id, "session")?;
     let mut tx = host.db.read().await?;
     let session = sessions::owned_by(&mut tx, id, caller.company_id).await?.id;
-    let found = cron::list(&mut tx, session).await?;
-    Ok(Json(match found {
-        Some(found) => json!({ "jobs": rows(&found.jobs), "updatedAt": found.updated_at }),
-        None => json!({ "jobs": [], "updatedAt": null }),
-    }))
+    let Some(found) = cron::list(&mut tx, session).await? else {
+        return Ok(Json(CronJobs::default()));
+    };
+    Ok(Json(CronJobs { jobs: rows(found.jobs), updated_at: Some(found.updated_at) }))
 }
 
-fn rows(jobs: &[Job]) -> Vec<Value> {
-    jobs.iter().map(Job::row).collect()
+fn rows(jobs: Vec<Job>) -> Vec<CronJob> {
+    jobs.into_iter().map(CronJob::from).collect()
 }
 
 fn looked_at(jobs: &[Job]) -> Result<()> {

@@ -3,40 +3,46 @@
 use super::{
     caller::{Builder, Caller},
     input::{self, Body, Params},
+    messages::NewMessage,
     once::Once,
-    page::{self, Page},
+    page::{self, Listed, Page},
 };
 use crate::{
     error::Result,
     host::Host,
     sessions::{
         MESSAGE_BYTES,
-        direct::{self, Side},
+        direct::{self, DirectMessage, Side},
         log::Entry,
     },
     work::lane::announce,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
     http::StatusCode,
-    routing::post,
 };
-use serde::Deserialize;
 use serde_json::Value;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/sessions/{session}/direct-messages", post(client_says).get(client_reads))
-        .route("/builder/sessions/{session}/direct-messages", post(builder_says).get(builder_reads))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(client_says, client_reads))
+        .routes(routes!(builder_says, builder_reads))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewMessage {
-    content: String,
-}
-
+/// Says something to the builder behind the session's agent.
+///
+/// The agent does not hear of it. There is nobody to talk to behind an agent of the
+/// platform's own: then this is 404.
+#[utoipa::path(
+    post, path = "/sessions/{session}/direct-messages", request_body = NewMessage,
+    responses(
+        (status = 201, body = DirectMessage),
+        (status = 409, description = "session_ended"),
+        (status = 413, description = "content_too_large"),
+    ),
+)]
 async fn client_says(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -47,6 +53,17 @@ async fn client_says(
     say(&host, &once, Side::Client(caller.company_id), &id, &new.content).await
 }
 
+/// Says something to the client of a session with the builder's agent.
+///
+/// The agent does not hear of it.
+#[utoipa::path(
+    post, path = "/builder/sessions/{session}/direct-messages", request_body = NewMessage,
+    responses(
+        (status = 201, body = DirectMessage),
+        (status = 409, description = "session_ended"),
+        (status = 413, description = "content_too_large"),
+    ),
+)]
 async fn builder_says(
     State(host): State<Host>,
     Builder(builder): Builder,
@@ -57,6 +74,12 @@ async fn builder_says(
     say(&host, &once, Side::Builder(builder), &id, &new.content).await
 }
 
+/// Lists what the client and the builder behind the agent have said to each other, newest
+/// first.
+#[utoipa::path(
+    get, path = "/sessions/{session}/direct-messages", params(Page),
+    responses((status = 200, body = Listed<DirectMessage>)),
+)]
 async fn client_reads(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -66,6 +89,11 @@ async fn client_reads(
     list(&host, Side::Client(caller.company_id), &id, &page).await
 }
 
+/// Lists what the builder and the client of a session have said to each other, newest first.
+#[utoipa::path(
+    get, path = "/builder/sessions/{session}/direct-messages", params(Page),
+    responses((status = 200, body = Listed<DirectMessage>)),
+)]
 async fn builder_reads(
     State(host): State<Host>,
     Builder(builder): Builder,

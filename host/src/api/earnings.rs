@@ -3,12 +3,12 @@
 use super::{
     caller::Builder,
     input::Params,
-    page::{self, Page},
+    page::{self, Listed, Page},
 };
 use crate::{
     billing::{
-        earnings,
-        ledger::{self, Account},
+        earnings::{self, Earnings, Transfer},
+        ledger::{self, Account, Line},
         payees,
     },
     error::Result,
@@ -16,40 +16,78 @@ use crate::{
     id::TransferId,
     payments::CURRENCY,
 };
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/builder/earnings", get(show))
-        .route("/builder/earnings/statement", get(statement))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(show)).routes(routes!(statement))
 }
 
-/// Sums, the account they go to, and a page of transfers.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct EarningsPage {
+    #[serde(flatten)]
+    earnings: Earnings,
+    /// `usd`.
+    currency: &'static str,
+    account: PayoutAccount,
+    /// Who takes payments: `stripe`, or `test`, where no money is real.
+    gateway: &'static str,
+    transfers: Vec<Transfer>,
+    /// Asks for the next page of transfers; null on the last one.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// The builder's account at the payment provider.
+#[derive(Serialize, ToSchema)]
+struct PayoutAccount {
+    /// There is one.
+    connected: bool,
+    /// The builder has told the provider who he is.
+    submitted: bool,
+    /// It can be paid.
+    active: bool,
+}
+
+/// Shows what the builder has earned: sums, the account they go to, and a page of transfers,
+/// newest first.
+#[utoipa::path(
+    get, path = "/builder/earnings", params(Page),
+    responses((status = 200, body = EarningsPage)),
+)]
 async fn show(
     State(host): State<Host>,
     Builder(builder): Builder,
     Params(page): Params<Page>,
-) -> Result<Json<Value>> {
+) -> Result<Json<EarningsPage>> {
     let (limit, before) = (page.limit()?, page.cursor::<TransferId>()?);
     let mut tx = host.db.read().await?;
-    let mut shown = json!(earnings::of(&mut tx, builder).await?);
+    let earnings = earnings::of(&mut tx, builder).await?;
     let payee = payees::of(&mut tx, builder).await?;
-    let found = earnings::transfers(&mut tx, builder, before, limit + 1).await?;
-    let Json(page) = page::answer(found, limit, |row| row.id.to_string(), |row| json!(row));
-    shown["currency"] = json!(CURRENCY);
-    shown["account"] = json!({
-        "connected": payee.is_some(),
-        "submitted": payee.as_ref().is_some_and(|payee| payee.submitted),
-        "active": payee.as_ref().is_some_and(|payee| payee.payable),
-    });
-    shown["gateway"] = json!(host.payments.name());
-    shown["transfers"] = page["data"].clone();
-    shown["nextCursor"] = page["nextCursor"].clone();
-    Ok(Json(shown))
+    let mut transfers = earnings::transfers(&mut tx, builder, before, limit + 1).await?;
+    let more = transfers.len() as i64 > limit;
+    transfers.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next_cursor = transfers.last().filter(|_| more).map(|row| row.id.to_string());
+    let account = PayoutAccount {
+        connected: payee.is_some(),
+        submitted: payee.as_ref().is_some_and(|payee| payee.submitted),
+        active: payee.as_ref().is_some_and(|payee| payee.payable),
+    };
+    let gateway = host.payments.name();
+    let currency = CURRENCY;
+    Ok(Json(EarningsPage { earnings, currency, account, gateway, transfers, next_cursor }))
 }
 
-/// What is owed to the builder, entry by entry, with what it came to each time.
+/// Lists what is owed to the builder, entry by entry, newest first, with what it came to
+/// each time.
+#[utoipa::path(
+    get, path = "/builder/earnings/statement", params(Page),
+    responses((status = 200, body = Listed<Line>)),
+)]
 async fn statement(
     State(host): State<Host>,
     Builder(builder): Builder,

@@ -8,7 +8,7 @@ use crate::{
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, Request},
-    http::{header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use std::{ops::RangeInclusive, str::FromStr, time::Duration};
@@ -24,14 +24,20 @@ impl<T: DeserializeOwned> FromRequest<Host> for Body<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, host: &Host) -> Result<Self> {
-        let kind = super::caller::text(request.headers(), header::CONTENT_TYPE.as_str());
-        let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") && !kind.ends_with("+json") {
-            let detail = "send the body as Content-Type: application/json";
-            return Err(Error::new(Kind::Unsupported, "not_json", detail));
-        }
+        said_json(request.headers())?;
         parse(&bytes(request, host, super::BODY_BYTES).await?).map(Self)
     }
+}
+
+/// 415 when the body is said to be something else.
+pub(super) fn said_json(headers: &HeaderMap) -> Result<()> {
+    let kind = super::caller::text(headers, header::CONTENT_TYPE.as_str());
+    let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/json") || kind.ends_with("+json") {
+        return Ok(());
+    }
+    let detail = "send the body as Content-Type: application/json";
+    Err(Error::new(Kind::Unsupported, "not_json", detail))
 }
 
 /// A body of at most `most` bytes, whatever it is.
@@ -135,7 +141,15 @@ pub(super) fn name(pointer: &str, value: &str) -> Result<String> {
     if name.chars().any(|c| c.is_control() || hides(c)) {
         return Err(Error::field(pointer, "must be one line of visible characters"));
     }
+    if name.chars().all(|c| c.is_whitespace() || joins(c)) {
+        return Err(Error::field(pointer, "must have something to see"));
+    }
     Ok(name)
+}
+
+/// What is only seen in what is beside it: joiners, and what chooses between variants.
+fn joins(c: char) -> bool {
+    matches!(c, '\u{AD}' | '\u{200C}' | '\u{200D}' | '\u{FE00}'..='\u{FE0F}')
 }
 
 /// Bidirectional controls (UAX #9), zero-width characters, line separators, tags.

@@ -6,17 +6,28 @@ use crate::{
     host::Host,
     seal, work,
 };
-use axum::{Json, Router, extract::State, http::HeaderMap, routing::post};
-use serde_json::{Value, json};
+use axum::{Json, extract::State, http::HeaderMap};
+use serde::Serialize;
 use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new().route("/internal/check-sessions", post(check))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(check))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Checked {
+    ok: bool,
+    duration_ms: u64,
 }
 
 /// Does everything that is due: balances, holds, stale sessions, time-outs, transfers,
-/// subscriptions, expired uploads. Two at once do it once.
-async fn check(State(host): State<Host>, headers: HeaderMap) -> Result<Json<Value>> {
+/// subscriptions, expired uploads. Two at once do it once. The secret may be sent as
+/// `X-Internal-Secret` as well.
+#[utoipa::path(post, path = "/internal/check-sessions", responses((status = 200, body = Checked)))]
+async fn check(State(host): State<Host>, headers: HeaderMap) -> Result<Json<Checked>> {
     let shown = caller::bearer(&headers).or_else(|| caller::text(&headers, "x-internal-secret"));
     let same = |shown: &str| {
         bool::from(seal::digest(shown).as_slice().ct_eq(&seal::digest(&host.internal)))
@@ -27,6 +38,6 @@ async fn check(State(host): State<Host>, headers: HeaderMap) -> Result<Json<Valu
     }
     let begun = host.clock.now();
     work::check(&host).await?;
-    let millis = u64::try_from(host.clock.now().since(begun).as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(json!({ "ok": true, "durationMs": millis })))
+    let spent = host.clock.now().since(begun).as_millis();
+    Ok(Json(Checked { ok: true, duration_ms: u64::try_from(spent).unwrap_or(u64::MAX) }))
 }

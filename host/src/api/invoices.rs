@@ -3,7 +3,7 @@
 use super::{
     caller::Caller,
     input::{self, Params},
-    page::{self, Page},
+    page::{self, Listed, Page},
 };
 use crate::{
     accounts,
@@ -12,24 +12,27 @@ use crate::{
     host::Host,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
     http::header,
     response::IntoResponse,
-    routing::get,
 };
 use serde_json::{Value, json};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/invoices", get(list))
-        .route("/invoices/{invoice}", get(show))
-        .route("/invoices/{invoice}/html", get(html))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(html))
 }
 
 /// The page brings all it needs, and may load nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
+/// Lists the company's invoices, newest first. There is one for each session that cost
+/// something.
+#[utoipa::path(
+    get, path = "/invoices", params(Page),
+    responses((status = 200, body = Listed<Invoice>)),
+)]
 async fn list(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -41,16 +44,23 @@ async fn list(
     Ok(page::answer(found, limit, |invoice| invoice.number.to_string(), |invoice| json!(invoice)))
 }
 
+/// Shows an invoice.
+#[utoipa::path(get, path = "/invoices/{invoice}", responses((status = 200, body = Invoice)))]
 async fn show(
     State(host): State<Host>,
     Caller(caller): Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Invoice>> {
     let id = input::id(&id, "invoice")?;
     let mut tx = host.db.look().await?;
-    Ok(Json(json!(invoices::find(&mut tx, caller.company_id, id).await?)))
+    Ok(Json(invoices::find(&mut tx, caller.company_id, id).await?))
 }
 
+/// Shows an invoice as a page to print. The page loads nothing else and runs no script.
+#[utoipa::path(
+    get, path = "/invoices/{invoice}/html",
+    responses((status = 200, body = String, content_type = "text/html")),
+)]
 async fn html(
     State(host): State<Host>,
     Caller(caller): Caller,

@@ -3,21 +3,34 @@
 
 use crate::{error::Error, host::Host};
 use axum::{
-    Router,
     extract::Path,
     http::{HeaderName, header},
     response::IntoResponse,
-    routing::get,
 };
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       connect-src 'self'; form-action 'none'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new().route("/links/{what}", get(page))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(page))
 }
 
+/// Serves the page that mailed links open.
+///
+/// `what` is `invitation`, `password` or `email`, or `page.js` or `page.css`, which the page
+/// loads.
+#[utoipa::path(
+    get, path = "/links/{what}", security(()),
+    responses(
+        (
+            status = 200,
+            content((String = "text/html"), (String = "text/javascript"), (String = "text/css"))
+        ),
+        (status = 404, description = "not_found"),
+    ),
+)]
 async fn page(Path(what): Path<String>) -> Result<impl IntoResponse, Error> {
     let (kind, text) = match &*what {
         "invitation" | "password" | "email" => {

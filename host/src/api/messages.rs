@@ -4,34 +4,56 @@ use super::{
     caller::Caller,
     input::{self, Body, Params},
     once::Once,
-    page::{self, Page},
+    page::{self, Listed, Page},
     rate,
 };
 use crate::{
     error::Result,
     host::Host,
-    sessions::{self, MESSAGE_BYTES, log, log::Entry},
+    sessions::{
+        self, MESSAGE_BYTES,
+        log::{self, Entry, Message},
+    },
     work,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
     http::StatusCode,
-    routing::post,
 };
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new().route("/sessions/{session}/messages", post(say).get(list))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(say, list))
 }
 
-#[derive(Deserialize)]
+/// What somebody says.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewMessage {
-    content: String,
+pub(super) struct NewMessage {
+    /// Not blank, at most 64 KiB.
+    #[schema(min_length = 1, max_length = 65_536, examples("Please compare the two offers."))]
+    #[schema(pattern = "^[^\\x00]*[^\\s\\x00][^\\x00]*$")]
+    pub(super) content: String,
 }
 
+/// Says something to the session's agent.
+///
+/// The message is stored, and its delivery promised, before this answers. The agent is sent
+/// messages in their order, one at a time. A session takes 120 of them a minute, if the
+/// operator has set nothing else, and 1000 may wait for the agent.
+#[utoipa::path(
+    post, path = "/sessions/{session}/messages", request_body = NewMessage,
+    responses(
+        (status = 201, body = Message),
+        (status = 409, description = "session_ended, session_not_active"),
+        (status = 413, description = "content_too_large"),
+        (status = 429, description = "too_many_messages, session_queue_full"),
+    ),
+)]
 async fn say(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -51,6 +73,13 @@ async fn say(
     Ok(answer)
 }
 
+/// Lists what was said in a session, newest first.
+///
+/// A page ends before its `limit` when it has a mebibyte of text.
+#[utoipa::path(
+    get, path = "/sessions/{session}/messages", params(Page),
+    responses((status = 200, body = Listed<Message>)),
+)]
 async fn list(
     State(host): State<Host>,
     Caller(caller): Caller,

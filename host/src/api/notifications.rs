@@ -5,33 +5,45 @@ mod stream;
 use super::{
     caller::Caller,
     input::{self, Params},
-    page::{self, Page},
+    page::{self, Listed, Page},
     receipts::parsed,
 };
-use crate::{error::Result, host::Host, notifications};
+use crate::{
+    error::Result,
+    host::Host,
+    notifications::{self, Notification},
+};
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
-    routing::{get, post},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/notifications", get(list))
-        .route("/notifications/stream", get(stream::follow))
-        .route("/notifications/{notification}/read", post(read))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(stream::follow)).routes(routes!(read))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Search {
+    /// Only those that the user has not read yet.
+    #[param(value_type = Option<bool>)]
     unread: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
 
+/// Lists what the platform has told the user, newest first.
+///
+/// The newest 1000 are kept; what was read is deleted after a while.
+#[utoipa::path(
+    get, path = "/notifications", params(Search),
+    responses((status = 200, body = Listed<Notification>)),
+)]
 async fn list(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -46,15 +58,21 @@ async fn list(
     Ok(page::answer(found, limit, |told| told.seq.to_string(), |told| json!(told)))
 }
 
+/// Marks a notification as read.
+///
 /// Reading twice changes nothing and answers the same notification.
+#[utoipa::path(
+    post, path = "/notifications/{notification}/read",
+    responses((status = 200, body = Notification)),
+)]
 async fn read(
     State(host): State<Host>,
     Caller(caller): Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Notification>> {
     let id = input::id(&id, "notification")?;
     let mut tx = host.db.write().await?;
     let told = notifications::read(&mut tx, &host.clock, caller.user_id, id).await?;
     tx.commit().await?;
-    Ok(Json(json!(told)))
+    Ok(Json(told))
 }

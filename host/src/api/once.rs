@@ -8,7 +8,7 @@
 
 use super::{BODY_BYTES, caller, input};
 use crate::{
-    accounts,
+    accounts::{self, Via},
     error::{Error, Kind, Result},
     host::Host,
     id::SessionId,
@@ -143,11 +143,16 @@ fn name(request: &Request) -> Result<Option<String>> {
 
 /// Who asks; empty for one who need not be signed in, none for one who should be.
 async fn principal(host: &Host, path: &str, headers: &HeaderMap) -> Result<Option<Vec<u8>>> {
-    if let Some(token) = caller::token(&Method::POST, headers)? {
+    if let Some(token) = caller::token(host, &Method::POST, headers)? {
         let now = host.clock.now();
         let found = accounts::identify(&mut host.db.look().await?, token, now).await?;
         if let Some(identity) = found {
-            return Ok(Some(identity.user_id.0.as_bytes().to_vec()));
+            // What a key has done, its user's other keys are not told.
+            let who = match identity.via {
+                Via::SignIn(_) => identity.user_id.0,
+                Via::Key(key, _) => key.0,
+            };
+            return Ok(Some(who.as_bytes().to_vec()));
         }
     }
     let token = caller::bearer(headers).or_else(|| caller::text(headers, "x-agent-token"));

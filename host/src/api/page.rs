@@ -2,15 +2,17 @@
 
 use crate::error::{Error, Result};
 use axum::Json;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::str::FromStr;
+use utoipa::{IntoParams, ToSchema};
 
-const DEFAULT: i64 = 50;
-const MOST: i64 = 200;
+pub(super) const DEFAULT: i64 = 50;
+pub(super) const MOST: i64 = 200;
 
 /// The two parameters of every list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Page {
     limit: Option<String>,
@@ -35,6 +37,16 @@ impl Page {
     }
 }
 
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Listed<T> {
+    data: Vec<T>,
+    /// Asks for the next page; null on the last one.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
 /// `rows` may hold one more than the limit, as a sign that there is a next page.
 pub(super) fn answer<T>(
     mut rows: Vec<T>,
@@ -54,7 +66,7 @@ pub(super) fn of<T>(
     cursor: impl Fn(&T) -> String,
     show: impl Fn(&T) -> Value,
 ) -> Json<Value> {
-    let next = rows.last().filter(|_| more).map(cursor);
-    let data: Vec<_> = rows.iter().map(show).collect();
-    Json(json!({ "data": data, "nextCursor": next }))
+    let next_cursor = rows.last().filter(|_| more).map(cursor);
+    let data = rows.iter().map(show).collect();
+    Json(json!(Listed::<Value> { data, next_cursor }))
 }

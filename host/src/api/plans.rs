@@ -3,8 +3,8 @@
 use super::{
     caller::{Admin, Caller},
     input::{self, Body, Params},
-    page::{self, Page},
-    stripe,
+    page::{self, Listed, Page},
+    stripe::{self, ProviderPage, ReturnTo},
 };
 use crate::{
     accounts,
@@ -19,25 +19,28 @@ use crate::{
     work::{seats::as_known, told},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
-    routing::{get, post},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/plans", get(list))
-        .route("/stripe/subscriptions/create", post(create))
-        .route("/subscription", get(show).patch(change).delete(cancel))
-        .route("/stripe/portal", post(portal))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(create))
+        .routes(routes!(show, change, cancel))
+        .routes(routes!(portal))
 }
 
 /// Seats of one company: beyond, somebody should talk.
 const SEATS: std::ops::RangeInclusive<i64> = 1..=10_000;
 
+/// Lists the plans that are offered, newest first.
+#[utoipa::path(get, path = "/plans", params(Page), responses((status = 200, body = Listed<Plan>)))]
 async fn list(
     State(host): State<Host>,
     Caller(_): Caller,
@@ -48,20 +51,53 @@ async fn list(
     Ok(page::answer(found, limit, |plan| plan.id.to_string(), |plan| json!(plan)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct New {
+struct NewSeats {
+    #[schema(value_type = PlanId)]
     plan_id: String,
+    /// Seats.
+    #[schema(minimum = 1, maximum = 10_000)]
     quantity: i64,
 }
 
-/// Begins a subscription; it is good when its first invoice is paid.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BegunSubscription {
+    #[serde(flatten)]
+    subscription: Subscription,
+    /// With which a browser confirms the first payment; null when there is nothing to
+    /// confirm.
+    #[schema(required)]
+    client_secret: Option<String>,
+    /// Who takes payments: `stripe`, or `test`, where no money is real.
+    gateway: &'static str,
+}
+
+/// Begins a subscription. It is good when its first invoice is paid. Asked for again under
+/// the same `Idempotency-Key`, it is the same subscription, not only for 24 hours.
+#[utoipa::path(
+    post, path = "/stripe/subscriptions/create", security(("user" = ["admin"])),
+    request_body = NewSeats,
+    params((
+        "Idempotency-Key" = String, Header, min_length = 1, max_length = 255,
+        pattern = "^[ -~]+$", description = "A name of your own for this subscription.",
+    )),
+    responses(
+        (status = 201, body = BegunSubscription),
+        (status = 400, description = "idempotency_key_required"),
+        (status = 404, description = "not_found"),
+        (status = 409, description = "subscription_exists"),
+        (status = 422, description = "payment_refused"),
+        (status = 503, description = "provider_away"),
+    ),
+)]
 async fn create(
     State(host): State<Host>,
     Admin(caller): Admin,
     headers: HeaderMap,
-    Body(new): Body<New>,
-) -> Result<(StatusCode, Json<Value>)> {
+    Body(new): Body<NewSeats>,
+) -> Result<(StatusCode, Json<BegunSubscription>)> {
     let seats = quantity(new.quantity)?;
     let id = new.plan_id.parse().map_err(|_| Error::field("/planId", "is not an id"))?;
     let key = stripe::request_key(&headers)?;
@@ -71,7 +107,7 @@ async fn create(
     let asked = subscriptions::ask(&mut tx, &host.clock, company, key, (plan.id, seats)).await?;
     tx.commit().await?;
     if asked.provider_id.is_some() {
-        return Ok((StatusCode::CREATED, begun(&host, &asked)));
+        return Ok((StatusCode::CREATED, begun(&host, asked)));
     }
     let price = price(&host, &plan).await?;
     let customer = customer(&host, company).await?;
@@ -101,7 +137,7 @@ async fn create(
     tx.commit().await?;
     told::apply_these(&host, &done.told).await?;
     let is = the(&host, company).await?;
-    Ok((StatusCode::CREATED, begun(&host, &is)))
+    Ok((StatusCode::CREATED, begun(&host, is)))
 }
 
 fn quantity(seats: i64) -> Result<i64> {
@@ -112,11 +148,9 @@ fn quantity(seats: i64) -> Result<i64> {
     Err(Error::field("/quantity", format!("is {seats}, and must be {least} to {most}")))
 }
 
-fn begun(host: &Host, is: &Subscription) -> Json<Value> {
-    let mut shown = json!(is);
-    shown["clientSecret"] = json!(is.client_secret);
-    shown["gateway"] = json!(host.payments.name());
-    Json(shown)
+fn begun(host: &Host, is: Subscription) -> Json<BegunSubscription> {
+    let client_secret = is.client_secret.clone();
+    Json(BegunSubscription { subscription: is, client_secret, gateway: host.payments.name() })
 }
 
 /// The provider's name for a plan's price, made when somebody first wants it.
@@ -160,30 +194,71 @@ async fn the(host: &Host, company: CompanyId) -> Result<Subscription> {
     found.ok_or(Error::not_found("subscription"))
 }
 
-async fn show(State(host): State<Host>, Caller(caller): Caller) -> Result<Json<Value>> {
-    let mut shown = json!(the(&host, caller.company_id).await?);
-    shown["gateway"] = json!(host.payments.name());
-    Ok(Json(shown))
+#[derive(Serialize, ToSchema)]
+struct CurrentSubscription {
+    #[serde(flatten)]
+    subscription: Subscription,
+    /// Who takes payments: `stripe`, or `test`, where no money is real.
+    gateway: &'static str,
 }
 
-#[derive(Deserialize)]
+/// Shows the company's subscription; the last one, when it has ended.
+#[utoipa::path(
+    get, path = "/subscription",
+    responses(
+        (status = 200, body = CurrentSubscription),
+        (status = 404, description = "not_found"),
+    ),
+)]
+async fn show(
+    State(host): State<Host>,
+    Caller(caller): Caller,
+) -> Result<Json<CurrentSubscription>> {
+    let subscription = the(&host, caller.company_id).await?;
+    Ok(Json(CurrentSubscription { subscription, gateway: host.payments.name() }))
+}
+
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Change {
+struct SubscriptionChange {
     #[serde(default, deserialize_with = "input::given")]
+    #[schema(nullable = false, value_type = Option<PlanId>)]
     plan_id: Option<String>,
-    #[serde(default, alias = "seats", deserialize_with = "input::given")]
-    quantity: Option<i64>,
+    /// Seats.
     #[serde(default, deserialize_with = "input::given")]
+    #[schema(nullable = false, minimum = 1, maximum = 10_000)]
+    quantity: Option<i64>,
+    /// The same as `quantity`; one of them is given, not both.
+    #[serde(default, deserialize_with = "input::given")]
+    #[schema(nullable = false, minimum = 1, maximum = 10_000)]
+    seats: Option<i64>,
+    #[serde(default, deserialize_with = "input::given")]
+    #[schema(nullable = false)]
     cancel_at_period_end: Option<bool>,
 }
 
 /// Changes plan, seats, or whether it ends with its period. What that costs for the rest of
-/// the period, the provider works out and bills with the next.
+/// the period, the provider works out and bills with the next. Sessions that run must fit
+/// the seats that are left.
+#[utoipa::path(
+    patch, path = "/subscription", security(("user" = ["admin"])),
+    request_body = SubscriptionChange,
+    responses(
+        (status = 200, body = Subscription),
+        (status = 404, description = "not_found"),
+        (status = 409, description = "seats_in_use, subscription_incomplete"),
+        (status = 422, description = "payment_refused"),
+        (status = 503, description = "provider_away"),
+    ),
+)]
 async fn change(
     State(host): State<Host>,
     Admin(caller): Admin,
-    Body(change): Body<Change>,
-) -> Result<Json<Value>> {
+    Body(change): Body<SubscriptionChange>,
+) -> Result<Json<Subscription>> {
+    if change.quantity.is_some() && change.seats.is_some() {
+        return Err(Error::field("/quantity", "is the same as seats; give one of them"));
+    }
     let was = standing(&host, caller.company_id).await?;
     let mut tx = host.db.look().await?;
     let plan = match &change.plan_id {
@@ -193,7 +268,7 @@ async fn change(
         }
         None => plans::find(&mut tx, was.plan_id).await?,
     };
-    let seats = change.quantity.map_or(Ok(was.seats), quantity)?;
+    let seats = change.quantity.or(change.seats).map_or(Ok(was.seats), quantity)?;
     let running = subscriptions::running(&mut tx, caller.company_id).await?;
     drop(tx);
     if running > plan.max_active_sessions.saturating_mul(seats) {
@@ -206,8 +281,19 @@ async fn change(
     set(&host, &to, plan).await
 }
 
-/// It goes on to the end of what is paid.
-async fn cancel(State(host): State<Host>, Admin(caller): Admin) -> Result<Json<Value>> {
+/// Cancels the subscription. It goes on to the end of what is paid; one of which nothing
+/// was paid ends now.
+#[utoipa::path(
+    delete, path = "/subscription", security(("user" = ["admin"])),
+    responses(
+        (status = 200, body = Subscription),
+        (status = 404, description = "not_found"),
+        (status = 409, description = "subscription_incomplete"),
+        (status = 422, description = "payment_refused"),
+        (status = 503, description = "provider_away"),
+    ),
+)]
+async fn cancel(State(host): State<Host>, Admin(caller): Admin) -> Result<Json<Subscription>> {
     let mut to = standing(&host, caller.company_id).await?;
     let plan = plans::find(&mut host.db.look().await?, to.plan_id).await?;
     if to.status == "incomplete" {
@@ -232,7 +318,7 @@ async fn standing(host: &Host, company: CompanyId) -> Result<Subscription> {
     Ok(found)
 }
 
-async fn set(host: &Host, to: &Subscription, mut plan: Plan) -> Result<Json<Value>> {
+async fn set(host: &Host, to: &Subscription, mut plan: Plan) -> Result<Json<Subscription>> {
     plan.price_id = Some(price(host, &plan).await?);
     // Asked for what it is to be, it is that however often it is asked.
     let key = format!("change_{}_{}", to.id, host.clock.id::<uuid::Uuid>());
@@ -245,7 +331,7 @@ async fn take_in(
     company: CompanyId,
     done: Done<wire::Subscription>,
     rank: Rank,
-) -> Result<Json<Value>> {
+) -> Result<Json<Subscription>> {
     let at = host.clock.now().to_second();
     let mut tx = host.db.write().await?;
     let told = subscriptions::Told { at, what: What::State(&done.value, rank) };
@@ -253,25 +339,28 @@ async fn take_in(
     stripe::keep(&mut tx, host, &done.told).await?;
     tx.commit().await?;
     told::apply_these(host, &done.told).await?;
-    Ok(Json(json!(the(host, company).await?)))
+    Ok(Json(the(host, company).await?))
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Portal {
-    return_url: Option<String>,
-}
-
-/// Where an admin sees the company's payments and changes its card.
+/// Opens the page where an admin sees the company's payments and changes its card. It is
+/// the payment provider's; send the browser there at once. The body may be left out.
+#[utoipa::path(
+    post, path = "/stripe/portal", security(("user" = ["admin"])),
+    request_body = Option<ReturnTo>,
+    responses(
+        (status = 200, body = ProviderPage),
+        (status = 422, description = "payment_refused"),
+        (status = 503, description = "provider_away"),
+    ),
+)]
 async fn portal(
     State(host): State<Host>,
     Admin(caller): Admin,
     headers: HeaderMap,
     request: Request,
-) -> Result<Json<Value>> {
-    let Portal { return_url } = stripe::optional(request, &host).await?;
-    let back = stripe::back(&host, &headers, return_url)?;
+) -> Result<Json<ProviderPage>> {
+    let back = stripe::back(&host, &headers, stripe::return_to(request, &host).await?)?;
     let customer = customer(&host, caller.company_id).await?;
     let link = host.payments.portal(&customer, &back).await.map_err(stripe::not_done)?;
-    Ok(Json(json!({ "url": link.value, "gateway": host.payments.name() })))
+    Ok(Json(ProviderPage { url: link.value, gateway: host.payments.name() }))
 }

@@ -1,21 +1,26 @@
 //! What went wrong, as RFC 9457 says it: the only place that knows status codes of
 //! errors, and the only one that logs the platform's own faults.
 
-use super::rate;
+use super::{
+    rate,
+    trace::{self, About},
+};
 use crate::{
-    error::{Error, Kind},
+    error::{Error, Kind, Problem as Field},
     host::Host,
 };
 use axum::{
     body::Body,
-    extract::{MatchedPath, Request, State},
+    extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
-use serde_json::json;
+use serde::Serialize;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use tracing::Instrument;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// 460 is tus' own.
@@ -56,20 +61,40 @@ fn status(error: &Error) -> StatusCode {
     }
 }
 
+/// What every error looks like: RFC 9457.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Problem<'a> {
+    /// Names the code.
+    r#type: String,
+    /// The status in words.
+    title: &'a str,
+    status: u16,
+    /// For people; names the field and the numbers.
+    detail: &'a str,
+    /// Stable, for programs.
+    code: &'a str,
+    request_id: &'a str,
+    /// The detail, for old SDKs.
+    error: &'a str,
+    /// What is wrong with single fields.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Field],
+}
+
 /// Gives every request an id, survives panics, and writes out what went wrong.
 pub(super) async fn wrap(State(host): State<Host>, request: Request, next: Next) -> Response {
     let id = host.clock.id::<Uuid>().to_string();
-    let (method, begun) = (request.method().to_string(), Instant::now());
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    // The path only: a query may hold a ticket.
-    let what = format!("{} {}", request.method(), request.uri().path());
+    let (about, begun) = (About::of(&request), Instant::now());
+    let span = about.span(&id, request.headers());
     let answered = rate::counting(AssertUnwindSafe(next.run(request)).catch_unwind());
-    let (answered, counted) = answered.await;
+    let (answered, counted) = answered.instrument(span.clone()).await;
+    let _entered = span.enter();
     let mut response = answered
         .unwrap_or_else(|_| Error::internal(anyhow::anyhow!("a handler panicked")).into_response());
     if let Some(error) = response.extensions_mut().remove::<Arc<Error>>() {
         if let Some(cause) = &error.cause {
-            tracing::error!(request.id = %id, %what, cause = %format!("{cause:#}"), "request failed");
+            tracing::error!(cause = %format!("{cause:#}"), "request failed");
         }
         write(&mut response, &error, &id);
     } else if response.status().is_client_error() && !is_json(&response) {
@@ -78,8 +103,9 @@ pub(super) async fn wrap(State(host): State<Host>, request: Request, next: Next)
         write(&mut response, &error, &id);
     }
     rate::say(&counted, response.headers_mut());
-    let route = route.as_deref().unwrap_or("none");
-    host.metrics.answered(&method, route, response.status().as_u16(), begun.elapsed());
+    trace::ended(&span, response.status());
+    let About { method, route, .. } = &about;
+    host.metrics.answered(method, route, response.status().as_u16(), begun.elapsed());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -88,19 +114,17 @@ pub(super) async fn wrap(State(host): State<Host>, request: Request, next: Next)
 
 fn write(response: &mut Response, error: &Error, request_id: &str) {
     let status = response.status();
-    let mut body = json!({
-        "type": format!("urn:aiybiz:problem:{}", error.code),
-        "title": status.canonical_reason().unwrap_or(UNREGISTERED),
-        "status": status.as_u16(),
-        "detail": error.detail,
-        "code": error.code,
-        "requestId": request_id,
-        // Old SDKs read this one.
-        "error": error.detail,
-    });
-    if !error.problems.is_empty() {
-        body["errors"] = json!(error.problems);
-    }
+    let problem = Problem {
+        r#type: format!("urn:aiybiz:problem:{}", error.code),
+        title: status.canonical_reason().unwrap_or(UNREGISTERED),
+        status: status.as_u16(),
+        detail: &error.detail,
+        code: error.code,
+        request_id,
+        error: &error.detail,
+        errors: &error.problems,
+    };
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
     let kind = HeaderValue::from_static("application/problem+json");
@@ -118,7 +142,7 @@ fn write(response: &mut Response, error: &Error, request_id: &str) {
         }
         _ => {}
     }
-    *response.body_mut() = Body::from(body.to_string());
+    *response.body_mut() = Body::from(body);
 }
 
 fn is_json(response: &Response) -> bool {

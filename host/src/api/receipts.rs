@@ -8,14 +8,14 @@
 use super::{
     caller::{Builder, Operator},
     input::{self, Params},
-    page::{self, Page},
+    page::{self, Listed, Page},
 };
 use crate::{
     catalog,
     error::{Error, Result},
     host::Host,
-    id::{AgentId, BuilderId, InvocationId},
-    sandbox::Outcome,
+    id::{AgentId, BuilderId, EventId, InvocationId, SessionId},
+    sandbox::{LogEntry, Outcome, Receipt},
     sessions::receipts::{
         self, Filter, Invocation,
         logged::{self, Logged, Place},
@@ -24,35 +24,56 @@ use crate::{
     timestamp::Timestamp,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
-    routing::get,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use std::str::FromStr;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/builder/agents/{agent}/invocations", get(own_invocations))
-        .route("/builder/agents/{agent}/logs", get(own_logs))
-        .route("/admin/invocations", get(all_invocations))
-        .route("/admin/logs", get(all_logs))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(own_invocations))
+        .routes(routes!(own_logs))
+        .routes(routes!(all_invocations))
+        .routes(routes!(all_logs))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Search {
+    /// For operators: who asks for one agent's has it in the path.
+    #[param(ignore)]
     agent_id: Option<String>,
+    /// Of this session only.
+    #[param(value_type = Option<SessionId>)]
     session_id: Option<String>,
+    /// Of events that ended so.
+    #[param(value_type = Option<Outcome>)]
     outcome: Option<String>,
+    /// This bad or worse: of receipts, those that logged something like that; of log entries,
+    /// the entries themselves.
+    #[param(pattern = "^(trace|debug|info|warn|error)$")]
     level: Option<String>,
+    /// Included.
+    #[param(value_type = Option<Timestamp>)]
     from: Option<String>,
+    /// Not included.
+    #[param(value_type = Option<Timestamp>)]
     to: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
 
+/// Lists the receipts of an agent's events, newest first: how each went, what it took and
+/// what it logged.
+#[utoipa::path(
+    get, path = "/builder/agents/{agent}/invocations", params(Search),
+    responses((status = 200, body = Listed<InvocationReceipt>)),
+)]
 async fn own_invocations(
     State(host): State<Host>,
     Builder(owner): Builder,
@@ -65,6 +86,11 @@ async fn own_invocations(
     invocations(&mut tx, &filter, &page).await
 }
 
+/// Lists what an agent logged: the newest event first, the entries of each in their order.
+#[utoipa::path(
+    get, path = "/builder/agents/{agent}/logs", params(Search),
+    responses((status = 200, body = Listed<LoggedEntry>)),
+)]
 async fn own_logs(
     State(host): State<Host>,
     Builder(owner): Builder,
@@ -77,6 +103,12 @@ async fn own_logs(
     logs(&mut tx, &filter, &page).await
 }
 
+/// Lists the receipts of all agents' events, newest first.
+#[utoipa::path(
+    get, path = "/admin/invocations",
+    params(("agentId" = Option<AgentId>, Query, description = "Of this agent only."), Search),
+    responses((status = 200, body = Listed<InvocationReceipt>)),
+)]
 async fn all_invocations(
     State(host): State<Host>,
     _: Operator,
@@ -86,6 +118,12 @@ async fn all_invocations(
     invocations(&mut host.db.read().await?, &filter, &page).await
 }
 
+/// Lists what all agents logged: the newest event first, the entries of each in their order.
+#[utoipa::path(
+    get, path = "/admin/logs",
+    params(("agentId" = Option<AgentId>, Query, description = "Of this agent only."), Search),
+    responses((status = 200, body = Listed<LoggedEntry>)),
+)]
 async fn all_logs(
     State(host): State<Host>,
     _: Operator,
@@ -112,14 +150,16 @@ pub(super) async fn narrowed(
 async fn invocations(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<Json<Value>> {
     let (limit, before) = (page.limit()?, page.cursor::<InvocationId>()?);
     let found = receipts::list(tx, filter, before, limit + 1).await?;
-    Ok(page::answer(found, limit, |receipt| receipt.id.to_string(), shown))
+    let show = |receipt: &Invocation| json!(shown(receipt));
+    Ok(page::answer(found, limit, |receipt| receipt.id.to_string(), show))
 }
 
 async fn logs(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<Json<Value>> {
     let (limit, after) = (page.limit()?, page.cursor::<Place>()?);
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let found = logged::page(tx, filter, after, most).await?;
-    Ok(page::answer(found, limit, |logged| logged.place.to_string(), entry))
+    let show = |logged: &Logged| json!(entry(logged));
+    Ok(page::answer(found, limit, |logged| logged.place.to_string(), show))
 }
 
 fn parts(search: Search) -> Result<(Filter, Page)> {
@@ -161,43 +201,100 @@ pub(super) fn level(text: &str) -> Result<i64> {
 }
 
 /// A receipt with its log.
-fn shown(receipt: &Invocation) -> Value {
-    let mut all = summary(receipt);
-    all["log"] = receipt.log.clone();
-    all
+#[derive(Serialize, ToSchema)]
+struct InvocationReceipt {
+    #[serde(flatten)]
+    summary: InvocationSummary,
+    /// What the agent logged at this event.
+    #[schema(value_type = Vec<LogEntry>)]
+    log: Value,
 }
 
-/// A receipt without its log.
-pub(super) fn summary(invocation: &Invocation) -> Value {
-    let mut all = json!({
-        "id": invocation.id,
-        "agentId": invocation.agent_id,
-        "sessionId": invocation.session_id,
-        "eventId": invocation.event_id,
-        "event": invocation.event,
-        "attempt": invocation.attempt,
-        "version": invocation.version,
-        "createdAt": invocation.created_at,
-    });
-    if let (Some(all), Some(receipt)) = (all.as_object_mut(), invocation.receipt.as_object()) {
-        all.extend(receipt.clone());
-        let class = all.remove("trapClass").filter(Value::is_string);
-        let frames = receipt.get("backtrace");
-        all.insert(
-            "trap".into(),
-            json!(class.map(|class| json!({ "class": class, "frames": frames }))),
-        );
+fn shown(receipt: &Invocation) -> InvocationReceipt {
+    InvocationReceipt { summary: summary(receipt), log: receipt.log.clone() }
+}
+
+/// How an event went and what it took, without what was logged.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct InvocationSummary {
+    id: InvocationId,
+    agent_id: AgentId,
+    session_id: SessionId,
+    event_id: EventId,
+    /// `session_started`, `message`, `session_ended`. Like `attempt` and `version`, null for
+    /// the oldest.
+    #[schema(required)]
+    event: Option<String>,
+    /// Counts the event's tries from one.
+    #[schema(required)]
+    attempt: Option<i64>,
+    /// Of the component.
+    #[schema(required)]
+    version: Option<i64>,
+    created_at: Timestamp,
+    #[serde(flatten)]
+    #[schema(value_type = Receipt)]
+    receipt: Map<String, Value>,
+    /// Null when the agent did not crash.
+    #[schema(required)]
+    trap: Option<Crash>,
+}
+
+/// How an agent crashed.
+#[derive(Serialize, ToSchema)]
+struct Crash {
+    /// `unreachable`, `stack_overflow`, `host_call`, …
+    class: String,
+    /// The innermost first.
+    #[schema(value_type = Vec<String>)]
+    frames: Value,
+}
+
+pub(super) fn summary(invocation: &Invocation) -> InvocationSummary {
+    let mut receipt = invocation.receipt.as_object().cloned().unwrap_or_default();
+    let trap = match receipt.shift_remove("trapClass") {
+        Some(Value::String(class)) => {
+            let frames = receipt.get("backtrace").cloned().unwrap_or_default();
+            Some(Crash { class, frames })
+        }
+        _ => None,
+    };
+    InvocationSummary {
+        id: invocation.id,
+        agent_id: invocation.agent_id,
+        session_id: invocation.session_id,
+        event_id: invocation.event_id,
+        event: invocation.event.clone(),
+        attempt: invocation.attempt,
+        version: invocation.version,
+        created_at: invocation.created_at,
+        receipt,
+        trap,
     }
-    all
 }
 
 /// An entry of a log, with what it belongs to.
-pub(super) fn entry(logged: &Logged) -> Value {
-    let mut all = logged.entry.clone();
-    all["agentId"] = json!(logged.agent_id);
-    all["sessionId"] = json!(logged.session_id);
-    all["eventId"] = json!(logged.event_id);
-    all["invocationId"] = json!(logged.place.invocation);
-    all["createdAt"] = json!(logged.created_at);
-    all
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LoggedEntry {
+    #[serde(flatten)]
+    #[schema(value_type = LogEntry)]
+    entry: Map<String, Value>,
+    agent_id: AgentId,
+    session_id: SessionId,
+    event_id: EventId,
+    invocation_id: InvocationId,
+    created_at: Timestamp,
+}
+
+pub(super) fn entry(logged: &Logged) -> LoggedEntry {
+    LoggedEntry {
+        entry: logged.entry.as_object().cloned().unwrap_or_default(),
+        agent_id: logged.agent_id,
+        session_id: logged.session_id,
+        event_id: logged.event_id,
+        invocation_id: logged.place.invocation,
+        created_at: logged.created_at,
+    }
 }

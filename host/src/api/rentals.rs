@@ -3,37 +3,48 @@
 use super::{
     caller::Builder,
     input::Params,
-    page::{self, Page},
+    page::{self, Listed, Page},
     receipts::parsed,
 };
 use crate::{
     error::{Error, Result},
     host::Host,
-    id::SessionId,
-    sessions::{
-        Session,
-        rentals::{self, Filter},
-    },
+    id::{AgentId, SessionId},
+    sessions::rentals::{self, Filter, Rental},
 };
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new().route("/builder/sessions", get(list))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(list))
 }
 
 const STATUSES: [&str; 4] = ["provisioning", "active", "paused", "completed"];
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Search {
+    /// Sessions with this agent only.
+    #[param(value_type = Option<AgentId>)]
     agent_id: Option<String>,
+    /// `provisioning`, `active`, `paused`, `completed`.
+    #[param(pattern = "^(provisioning|active|paused|completed)$")]
     status: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
 
+/// Lists the sessions with the builder's agents, newest first.
+///
+/// They stay when an agent is withdrawn. Who in the client's company opened one is not told.
+#[utoipa::path(
+    get, path = "/builder/sessions", params(Search),
+    responses((status = 200, body = Listed<Rental>)),
+)]
 async fn list(
     State(host): State<Host>,
     Builder(builder): Builder,
@@ -49,14 +60,5 @@ async fn list(
     let (limit, before) = (page.limit()?, page.cursor::<SessionId>()?);
     let mut tx = host.db.look().await?;
     let found = rentals::list(&mut tx, builder, &filter, before, limit + 1).await?;
-    Ok(page::answer(found, limit, |session| session.id.to_string(), shown))
-}
-
-/// A session without who in the client's company opened it.
-fn shown(session: &Session) -> Value {
-    let mut all = json!(session);
-    if let Some(all) = all.as_object_mut() {
-        all.shift_remove("memberId");
-    }
-    all
+    Ok(page::answer(found, limit, |rental| rental.id.to_string(), |rental| json!(rental)))
 }

@@ -4,7 +4,7 @@ use super::{
     caller::{Agent, Caller},
     input::{self, Body, Params},
     once::Once,
-    page::{self, Page},
+    page::{self, Listed, Page},
 };
 use crate::{
     error::{Error, Kind as Problem, Result},
@@ -13,43 +13,68 @@ use crate::{
     id::ItemId,
     sessions::{
         self,
-        shared::{self, DOCUMENT_BYTES, Kind, NewItem, Reader, SECRET_BYTES},
+        shared::{self, DOCUMENT_BYTES, Item, Kind, NewItem, Reader, SECRET_BYTES},
     },
     work::lane::announce,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
     http::StatusCode,
-    routing::{delete, get, post},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/sessions/{session}/shared-items", post(share).get(list))
-        .route("/sessions/{session}/shared-items/{item}", delete(take_back))
-        .route("/agent/sessions/{session}/shared-items", get(read))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(share, list))
+        .routes(routes!(take_back))
+        .routes(routes!(read))
 }
 
-#[derive(Deserialize)]
+/// A document or a secret for a session.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Share {
+struct NewSharedItem {
+    /// `document`, `secret`.
     #[serde(rename = "type")]
+    #[schema(pattern = "^(document|secret)$")]
     kind: String,
+    /// That of a secret must not begin with `aiybiz.`.
+    #[schema(value_type = files::NodeName)]
     name: String,
+    /// At most 64 KiB of a document, 16 KiB of a secret.
+    #[schema(min_length = 1, max_length = 65_536, pattern = "^[^\\x00]+$")]
     content: Option<String>,
-    /// What some call the content of a secret.
+    /// What some call the content of a secret. One of the two is there.
+    #[schema(min_length = 1, max_length = 16_384, pattern = "^[^\\x00]+$")]
     value: Option<String>,
 }
 
+/// Hands a document or a secret to a session.
+///
+/// Both are encrypted where they lie. What a secret is, only the session's agent reads, and it
+/// is forgotten when the session ends. A session has at most 50 of these, and one secret of a
+/// name; what is larger is a file.
+#[utoipa::path(
+    post, path = "/sessions/{session}/shared-items", request_body = NewSharedItem,
+    responses(
+        (status = 201, body = Item),
+        (
+            status = 409,
+            description = "session_ended, too_many_shared_items, shared_item_exists",
+        ),
+        (status = 413, description = "content_too_large"),
+    ),
+)]
 async fn share(
     State(host): State<Host>,
     Caller(caller): Caller,
     Path(id): Path<String>,
     once: Once,
-    Body(share): Body<Share>,
+    Body(share): Body<NewSharedItem>,
 ) -> Result<(StatusCode, Json<Value>)> {
     let place = (input::id(&id, "session")?, caller.company_id);
     let new = looked_at(share)?;
@@ -60,8 +85,8 @@ async fn share(
     Ok(answer)
 }
 
-fn looked_at(share: Share) -> Result<NewItem> {
-    let Share { kind, name, content, value } = share;
+fn looked_at(share: NewSharedItem) -> Result<NewItem> {
+    let NewSharedItem { kind, name, content, value } = share;
     let kind = match kind.as_str() {
         "document" => Kind::Document,
         "secret" => Kind::Secret,
@@ -97,6 +122,13 @@ fn looked_at(share: Share) -> Result<NewItem> {
     Ok(NewItem { kind, name, content })
 }
 
+/// Lists what a session was handed, newest first.
+///
+/// What secrets are is not shown.
+#[utoipa::path(
+    get, path = "/sessions/{session}/shared-items", params(Page),
+    responses((status = 200, body = Listed<Item>)),
+)]
 async fn list(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -112,6 +144,13 @@ async fn list(
     Ok(page::answer(found, limit, |item| item.id.to_string(), |item| json!(item)))
 }
 
+/// Takes back what a session was handed.
+///
+/// The agent finds it no more; what it has read it may remember.
+#[utoipa::path(
+    delete, path = "/sessions/{session}/shared-items/{item}",
+    responses((status = 204), (status = 409, description = "session_ended")),
+)]
 async fn take_back(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -126,7 +165,13 @@ async fn take_back(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The agent sees what is in everything.
+/// Lists what the agent's session was handed, newest first, with what is in it.
+///
+/// The agent sees what is in everything, in secrets too.
+#[utoipa::path(
+    get, path = "/agent/sessions/{session}/shared-items", params(Page),
+    responses((status = 200, body = Listed<Item>)),
+)]
 async fn read(
     State(host): State<Host>,
     Agent(session): Agent,

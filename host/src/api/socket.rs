@@ -24,7 +24,6 @@ use crate::{
     work,
 };
 use axum::{
-    Router,
     extract::{
         State,
         ws::{
@@ -33,13 +32,14 @@ use axum::{
     },
     http::HeaderMap,
     response::Response,
-    routing::get,
 };
 use end::{End, PARTING, close};
 use frame::{BAD_FRAMES, FRAME_BYTES, Frame, READ_BYTES};
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::{sync::oneshot, time::timeout};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// How long the other side may leave unread what is written to it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,16 +47,34 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a socket reads at once: thousands of idle ones cost little.
 const BUFFER_BYTES: usize = 4 << 10;
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new().route("/agent/ws", get(open))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(open))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Query {
+    /// The agent's session.
+    #[param(value_type = SessionId)]
     session_id: String,
 }
 
+/// Opens a WebSocket for a session's agent, as the published SDK's bridge does.
+///
+/// While it is open, messages of the client come through it instead of a webhook, as
+/// `{"type":"message","from":"client","id","content","createdAt"}`. The agent sends the frames
+/// `ready`, `heartbeat`, `pulse` and `message`. It is closed with 4000 when a newer one takes
+/// its place, with 4001 when the session is over, and with 4002 when nothing was heard for a
+/// minute.
+#[utoipa::path(
+    get, path = "/agent/ws", params(Query),
+    responses(
+        (status = 101),
+        (status = 400, description = "not_a_websocket"),
+        (status = 409, description = "component_agent"),
+    ),
+)]
 async fn open(
     State(host): State<Host>,
     Params(query): Params<Query>,

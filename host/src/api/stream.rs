@@ -20,11 +20,9 @@ use crate::{
     sessions::{self, Session, lines, log, tickets},
 };
 use axum::{
-    Router,
     extract::{Path, State},
     http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use serde::Deserialize;
 use std::{
@@ -35,6 +33,8 @@ use std::{
     sync::Arc,
 };
 use tokio::time::sleep;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 /// Entries read from the log at once, and bytes, beyond which no further one is read:
@@ -42,17 +42,49 @@ use uuid::Uuid;
 const PAGE: i64 = 100;
 const PAGE_BYTES: i64 = 64 << 10;
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new().route("/sessions/{session}/stream", get(stream))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(stream))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Query {
+    /// The number of the entry behind which to begin, where there is no `Last-Event-ID`; 0 is
+    /// the whole log. Of one that the log does not have, the stream says `stream_reset`.
     after: Option<String>,
+    /// Instead of a token or a cookie, and described as one.
+    #[param(ignore)]
     ticket: Option<String>,
 }
 
+/// Follows a session's log as a stream of events.
+///
+/// An event of the log has its number as `id` and a JSON object as `data`, with the event's
+/// name as `type`: `session_started`, `message`, `session`, `direct_message`, `shared_item`,
+/// `message_failed`, `delivery_failed`, `delivery_recovered`, `session_ended`. Without an id
+/// come `message_delta` and `message_snapshot` (replies that are being written), `typing` and
+/// `presence`. Without `Last-Event-ID` and `after` the stream begins now; `stream_reset` says
+/// that the place which was asked for is none. A comment is sent every 15 seconds.
+///
+/// Whoever reads too slowly is cut, and may come back with the last id. The stream ends with
+/// the session. Whoever comes back then and has seen all of it is answered 204, which stops an
+/// EventSource.
+#[utoipa::path(
+    get, path = "/sessions/{session}/stream",
+    params(
+        Query,
+        (
+            "Last-Event-ID" = Option<String>, Header, nullable = false,
+            description = "The number of the last entry that was read.",
+        ),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 204),
+        (status = 429, description = "too_many_streams"),
+    ),
+)]
 async fn stream(
     State(host): State<Host>,
     Path(id): Path<String>,
@@ -114,7 +146,7 @@ async fn admitted(
         }
         return Ok((session, via));
     }
-    if caller::token(&Method::GET, headers)?.is_none() {
+    if caller::token(host, &Method::GET, headers)?.is_none() {
         let detail = "send a token, or ?ticket= from POST …/stream-ticket";
         return Err(Error::unauthenticated(detail));
     }

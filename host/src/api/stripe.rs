@@ -19,34 +19,60 @@ use crate::{
     work::told,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Request, State},
     http::HeaderMap,
-    routing::post,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/stripe/wallet/topup", post(top_up))
-        .route("/stripe/connect/onboard", post(onboard))
-        .route("/stripe/webhook", post(webhook))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(top_up)).routes(routes!(onboard)).routes(routes!(webhook))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TopUp {
+    /// From 100 to 1 000 000, unless this platform is set otherwise.
+    #[schema(minimum = 1, examples(5000))]
     amount_cents: i64,
 }
 
-/// Begins a payment; it is credited when the provider says that it has the money.
+/// A payment that a browser now confirms.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BegunPayment {
+    /// With which a browser confirms it.
+    client_secret: String,
+    /// The provider's name for it.
+    payment_intent_id: String,
+    /// Who takes payments: `stripe`, or `test`, where no money is real.
+    gateway: &'static str,
+}
+
+/// Begins a payment into the wallet. It is credited when the provider says that it has the
+/// money. Asked for again under the same `Idempotency-Key`, it is the same payment, not only
+/// for 24 hours.
+#[utoipa::path(
+    post, path = "/stripe/wallet/topup", security(("user" = ["admin"])), request_body = TopUp,
+    params((
+        "Idempotency-Key" = String, Header, min_length = 1, max_length = 255,
+        pattern = "^[ -~]+$", description = "A name of your own for this payment.",
+    )),
+    responses(
+        (status = 200, body = BegunPayment),
+        (status = 400, description = "idempotency_key_required"),
+        (status = 422, description = "payment_refused"),
+        (status = 503, description = "provider_away"),
+    ),
+)]
 async fn top_up(
     State(host): State<Host>,
     Admin(caller): Admin,
     headers: HeaderMap,
     Body(asked): Body<TopUp>,
-) -> Result<Json<Value>> {
+) -> Result<Json<BegunPayment>> {
     let cents = asked.amount_cents;
     let (least, most) = (host.config.money.topup_least_cents, host.config.money.topup_most_cents);
     if !(least..=most).contains(&cents) {
@@ -59,7 +85,7 @@ async fn top_up(
     let topup = topups::ask(&mut tx, clock, company, key, cents).await?;
     tx.commit().await?;
     if let (Some(id), Some(client_secret)) = (topup.intent_id, topup.client_secret) {
-        return Ok(shown(&host, &Payment { id, client_secret }));
+        return Ok(shown(&host, Payment { id, client_secret }));
     }
     let new = NewPayment { topup: topup.id, company, cents };
     let begun = host.payments.pay(&format!("topup_{}", topup.id), new).await;
@@ -70,7 +96,7 @@ async fn top_up(
             keep(&mut tx, &host, &done.told).await?;
             tx.commit().await?;
             host.told.notify_one();
-            Ok(shown(&host, &done.value))
+            Ok(shown(&host, done.value))
         }
         Err(failure) => {
             if let Failure::Refused { .. } = failure {
@@ -82,11 +108,9 @@ async fn top_up(
     }
 }
 
-fn shown(host: &Host, payment: &Payment) -> Json<Value> {
-    Json(json!({
-        "clientSecret": payment.client_secret, "paymentIntentId": payment.id,
-        "gateway": host.payments.name(),
-    }))
+fn shown(host: &Host, payment: Payment) -> Json<BegunPayment> {
+    let Payment { id: payment_intent_id, client_secret } = payment;
+    Json(BegunPayment { client_secret, payment_intent_id, gateway: host.payments.name() })
 }
 
 /// Under what name the caller asks, so that it is done once.
@@ -128,24 +152,42 @@ pub(super) fn not_done(failure: Failure) -> Error {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Onboarding {
-    /// Where the browser goes when the builder is done.
+pub(super) struct ReturnTo {
+    /// Where the browser goes afterwards: an http or https address. To this platform, when
+    /// it is not given.
+    #[schema(max_length = 2_000, pattern = "^https?://")]
     return_url: Option<String>,
 }
 
-/// Where the builder tells the provider who he is. The answer is good once and for
-/// minutes; asked again, there is another.
+/// A page of the payment provider's, for a browser.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProviderPage {
+    pub(super) url: String,
+    /// Who takes payments: `stripe`, or `test`, where no money is real.
+    pub(super) gateway: &'static str,
+}
+
+/// Opens the page where the builder tells the payment provider who he is, so that he can be
+/// paid. Its address is good once and for minutes; asked again, there is another. The body
+/// may be left out.
+#[utoipa::path(
+    post, path = "/stripe/connect/onboard", request_body = Option<ReturnTo>,
+    responses(
+        (status = 200, body = ProviderPage),
+        (status = 422, description = "payment_refused"),
+        (status = 503, description = "provider_away"),
+    ),
+)]
 async fn onboard(
     State(host): State<Host>,
     Builder(builder): Builder,
     Caller(caller): Caller,
     headers: HeaderMap,
     request: Request,
-) -> Result<Json<Value>> {
-    let Onboarding { return_url } = optional(request, &host).await?;
-    let back = back(&host, &headers, return_url)?;
+) -> Result<Json<ProviderPage>> {
+    let back = back(&host, &headers, return_to(request, &host).await?)?;
     let mut tx = host.db.look().await?;
     let known = payees::of(&mut tx, builder).await?;
     let email = accounts::user(&mut tx, caller.user_id).await?.email;
@@ -159,7 +201,7 @@ async fn onboard(
     keep(&mut tx, &host, &link.told).await?;
     tx.commit().await?;
     told::apply_these(&host, &link.told).await?;
-    Ok(Json(json!({ "url": link.value, "gateway": host.payments.name() })))
+    Ok(Json(ProviderPage { url: link.value, gateway: host.payments.name() }))
 }
 
 async fn open_account(host: &Host, builder: BuilderId, email: &str) -> Result<String> {
@@ -171,14 +213,16 @@ async fn open_account(host: &Host, builder: BuilderId, email: &str) -> Result<St
     Ok(payee.account_id)
 }
 
-/// A body that may be left out.
-pub(super) async fn optional<T: Default + serde::de::DeserializeOwned>(
-    request: Request,
-    host: &Host,
-) -> Result<T> {
-    let (parts, body) = request.into_parts();
-    let bytes = input::bytes(Request::from_parts(parts, body), host, super::BODY_BYTES).await?;
-    if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { input::parse(&bytes) }
+/// Where to return to, says a body that may be left out.
+pub(super) async fn return_to(request: Request, host: &Host) -> Result<Option<String>> {
+    let said = input::said_json(request.headers());
+    let bytes = input::bytes(request, host, super::BODY_BYTES).await?;
+    if bytes.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    said?;
+    let asked = input::parse::<Option<ReturnTo>>(&bytes)?;
+    Ok(asked.and_then(|asked| asked.return_url))
 }
 
 /// Where the provider sends a browser back to: as it says, or to this platform.
@@ -187,15 +231,38 @@ pub(super) fn back(host: &Host, headers: &HeaderMap, asked: Option<String>) -> R
         let here = host.config.money.public_url.clone();
         return Ok(here.unwrap_or_else(|| caller::known_as(headers)));
     };
-    let sound = url::Url::parse(&asked).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-    if !sound || asked.len() > 2_000 {
-        return Err(Error::field("/returnUrl", "must be an http or https address"));
-    }
-    Ok(asked)
+    let url = url::Url::parse(&asked).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.filter(|url| url.as_str().len() <= 2_000);
+    url.map(String::from).ok_or_else(|| {
+        Error::field("/returnUrl", "must be an http or https address of at most 2000 bytes")
+    })
 }
 
-/// What the provider tells. It is kept before it is answered, and applied afterwards.
-async fn webhook(State(host): State<Host>, request: Request) -> Result<Json<Value>> {
+#[derive(Serialize, ToSchema)]
+struct Received {
+    received: bool,
+}
+
+/// Takes an event of the payment provider's. It is known by its signature, which is over the
+/// bytes of the body. It is kept before it is answered, and applied afterwards, once however
+/// often it comes.
+#[utoipa::path(
+    post, path = "/stripe/webhook", security(()),
+    request_body(
+        content = serde_json::Value, content_type = "application/json",
+        description = "The event, byte for byte as the provider has signed it.",
+    ),
+    params((
+        "Stripe-Signature" = String, Header,
+        description = "`t=…,v1=…`, made within the last 5 minutes.",
+    )),
+    responses(
+        (status = 200, body = Received),
+        (status = 400, description = "bad_signature, stale_signature"),
+        (status = 503, description = "webhook_not_configured"),
+    ),
+)]
+async fn webhook(State(host): State<Host>, request: Request) -> Result<Json<Received>> {
     let secrets = &host.config.money.stripe_webhook_secret;
     if secrets.is_empty() {
         let detail = "this platform has no secret to know the provider by";
@@ -215,5 +282,5 @@ async fn webhook(State(host): State<Host>, request: Request) -> Result<Json<Valu
     keep(&mut tx, &host, &[told]).await?;
     tx.commit().await?;
     host.told.notify_one();
-    Ok(Json(json!({ "received": true })))
+    Ok(Json(Received { received: true }))
 }

@@ -21,7 +21,7 @@ use crate::{
     catalog,
     error::{Error, Kind, Result},
     host::Host,
-    id::InvocationId,
+    id::{AgentId, InvocationId, SessionId},
     sessions::receipts::{
         Filter, Invocation,
         logged::{self, Logged},
@@ -29,11 +29,9 @@ use crate::{
     },
 };
 use axum::{
-    Router,
     extract::{Path, State},
     http::{HeaderMap, Method},
     response::Response,
-    routing::get,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -45,6 +43,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::sleep;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// How soon another process's receipts are found.
 const LOOK: Duration = Duration::from_secs(1);
@@ -55,20 +55,44 @@ const GATHER: Duration = Duration::from_millis(50);
 /// Receipts read at once: their logs are in memory meanwhile.
 const PAGE: i64 = 50;
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/builder/agents/{agent}/logs/stream", get(own))
-        .route("/admin/logs/stream", get(all))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(own)).routes(routes!(all))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Wanted {
+    /// For operators: who follows one agent's has it in the path.
+    #[param(ignore)]
     agent_id: Option<String>,
+    /// Of this session only.
+    #[param(value_type = Option<SessionId>)]
     session_id: Option<String>,
+    /// This bad or worse. An event that went well counts as `info`, one that was declined or
+    /// put off as `warn`, any other as `error`.
+    #[param(pattern = "^(trace|debug|info|warn|error)$")]
     level: Option<String>,
 }
 
+/// Follows an agent's logs and receipts live. For each event that its component has handled
+/// there is an event `log` for each entry of the log, and then an event `invocation`, the
+/// receipt without the log. A stream that is told a `Last-Event-ID` goes on behind that
+/// receipt; it is closed after some minutes, and may be opened again.
+#[utoipa::path(
+    get, path = "/builder/agents/{agent}/logs/stream",
+    params(
+        Wanted,
+        (
+            "Last-Event-ID" = Option<InvocationId>, Header, nullable = false,
+            description = "The id of the last event that was read.",
+        ),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 429, description = "too_many_tails"),
+    ),
+)]
 async fn own(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -84,6 +108,23 @@ async fn own(
     follow(host, &caller, filter, false, &headers).await
 }
 
+/// Follows all agents' logs and receipts live: events `log` and `invocation`, as a builder
+/// has them of one agent.
+#[utoipa::path(
+    get, path = "/admin/logs/stream",
+    params(
+        ("agentId" = Option<AgentId>, Query, description = "Of this agent only."),
+        Wanted,
+        (
+            "Last-Event-ID" = Option<InvocationId>, Header, nullable = false,
+            description = "The id of the last event that was read.",
+        ),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 429, description = "too_many_tails"),
+    ),
+)]
 async fn all(
     State(host): State<Host>,
     Operator(operator): Operator,
@@ -109,7 +150,7 @@ async fn follow(
     as_operator: bool,
     headers: &HeaderMap,
 ) -> Result<Response> {
-    let token = caller::token(&Method::GET, headers)?.unwrap_or_default().to_owned();
+    let token = caller::token(&host, &Method::GET, headers)?.unwrap_or_default().to_owned();
     let resume = caller::text(headers, "last-event-id");
     let resume = parsed::<InvocationId>("Last-Event-ID", resume, "is not one this stream gave")?;
     let place = host.tails.place(caller.user_id).ok_or_else(|| {
@@ -257,10 +298,10 @@ fn lines(receipt: &Invocation, floor: i64) -> Vec<Arc<str>> {
     let wanted = |(_, entry): &(usize, &Value)| logged::level(entry) >= Some(floor);
     let entries = receipt.entries().iter().enumerate().filter(wanted);
     let mut events: Vec<_> = entries
-        .map(|(number, logged)| ("log", entry(&Logged::of(receipt, number, logged))))
+        .map(|(number, logged)| ("log", json!(entry(&Logged::of(receipt, number, logged)))))
         .collect();
     if ending(&receipt.outcome) >= Some(floor) {
-        events.push(("invocation", summary(receipt)));
+        events.push(("invocation", json!(summary(receipt))));
     }
     let last = events.len().saturating_sub(1);
     let line = |(number, (kind, mut data)): (usize, (&str, Value))| {

@@ -3,7 +3,7 @@
 
 use super::{
     caller::{self, Builder},
-    components::{component_agent, shown},
+    components::{ComponentVersion, component_agent, shown},
     input::Params,
 };
 use crate::{
@@ -26,9 +26,10 @@ use axum::{
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{io::Read, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
+use utoipa::IntoParams;
 use uuid::Uuid;
 
 /// How long an upload's answer waits for the compiler (contract §12.12).
@@ -49,19 +50,43 @@ const PIECE_BYTES: u64 = 1 << 20;
 const HEARD_BYTES: u64 = 64 << 20;
 const HEARD: Duration = Duration::from_secs(10);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Waiting {
+    /// `0` does not wait for the compiler.
+    #[param(pattern = "^[01]$")]
     wait: Option<String>,
 }
 
+/// Uploads a version of a component: the raw `.wasm`. It is not active yet. The answer comes
+/// when it is compiled, or after 30 s, with its `state` then. A version that is refused stays
+/// on the list with its problems. The upload may have as many bytes as the limit
+/// `componentBytes` says, and five minutes to arrive.
+#[utoipa::path(
+    post, path = "/builder/agents/{agent}/components", params(Waiting),
+    request_body(content(
+        (Vec<u8> = "application/wasm"),
+        (Vec<u8> = "application/octet-stream"),
+    )),
+    responses(
+        (status = 201, body = ComponentVersion),
+        (status = 400, description = "body_incomplete"),
+        (status = 408, description = "body_too_slow"),
+        (status = 409, description = "not_a_component_agent, too_many_versions"),
+        (status = 413, description = "body_too_large, component_too_large"),
+        (status = 415, description = "not_wasm"),
+        (status = 422, description = "component_refused"),
+        (status = 429, description = "too_many_uploads, upload_queue_full"),
+    ),
+)]
 pub(super) async fn upload(
     State(host): State<Host>,
     Builder(owner): Builder,
     Path(id): Path<String>,
     Params(waiting): Params<Waiting>,
     request: Request,
-) -> Result<(StatusCode, Json<Value>)> {
+) -> Result<(StatusCode, Json<ComponentVersion>)> {
     let mut arriving = Arriving::new(request);
     let begun = begin(&host, owner, &id, waiting, &mut arriving).await;
     if begun.is_err() {
@@ -87,7 +112,7 @@ pub(super) async fn upload(
         error.problems = version.report.problems;
         return Err(error);
     }
-    Ok((StatusCode::CREATED, Json(shown(&version, template.active_version))))
+    Ok((StatusCode::CREATED, Json(shown(version, template.active_version))))
 }
 
 fn first(problems: &[Problem]) -> String {

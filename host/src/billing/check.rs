@@ -5,8 +5,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 /// One question, and how it was answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = LedgerCheck)]
 pub struct Check {
+    /// What must be so.
     pub name: &'static str,
     pub ok: bool,
     /// What is wrong; empty when nothing is.

@@ -9,7 +9,8 @@ use crate::{
 };
 use serde::Serialize;
 
-#[derive(Clone, Copy, Debug, Serialize)]
+/// What a builder's sessions came to.
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Earnings {
     /// What clients paid for the builder's sessions.
@@ -18,6 +19,7 @@ pub struct Earnings {
     pub fee_cents: i64,
     /// The builder's: what was sent and what was not.
     pub net_cents: i64,
+    /// Sent to the builder's account.
     pub paid_cents: i64,
     /// Not sent, or on its way.
     pub pending_cents: i64,
@@ -35,7 +37,8 @@ pub async fn of(tx: &mut Tx, builder: BuilderId) -> Result<Earnings> {
     Ok(Earnings { gross_cents, fee_cents, net_cents, paid_cents, pending_cents })
 }
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+/// A builder's pay for a session, or a part of it, on its way to his account.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Transfer {
     pub id: TransferId,
@@ -44,6 +47,7 @@ pub struct Transfer {
     /// `pending`; `parked`, until the builder's account can be paid; `paid`; `reversed`.
     pub state: String,
     /// Why it is not paid.
+    #[schema(required)]
     pub reason: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,

@@ -10,18 +10,23 @@ use crate::{
 };
 use serde::Serialize;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+/// What a session cost.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Invoice {
     pub id: InvoiceId,
+    /// Counts the company's invoices from one, without gaps.
     pub number: i64,
     pub session_id: SessionId,
     pub agent_name: String,
+    /// The time that is paid for.
     pub duration_millis: i64,
     #[serde(rename = "priceCentsPerHour")]
     pub price_cents: i64,
     pub total_cents: i64,
+    /// The platform's part of the total.
     pub platform_fee_cents: i64,
+    /// The builder's.
     pub builder_payout_cents: i64,
     pub created_at: Timestamp,
 }

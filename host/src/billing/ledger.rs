@@ -224,18 +224,23 @@ pub(super) async fn locked_balance(tx: &mut Tx, clock: &Clock, account: Account)
 }
 
 /// One line of an account's statement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = StatementLine)]
 pub struct Line {
     /// Counts the account's entries from one.
     pub number: i64,
+    /// Names what happened, and nothing else.
     pub key: String,
+    /// `topup`, `hold`, `settle`, `transfer`, `refund`, `dispute`, `fee`.
     #[serde(rename = "type")]
     pub kind: String,
+    #[schema(required)]
     pub session_id: Option<SessionId>,
-    /// What came, or went.
+    /// What came; below zero, what went.
     #[serde(rename = "amountCents")]
     pub cents: i64,
+    /// What the account came to.
     #[serde(rename = "balanceAfterCents")]
     pub balance: i64,
     pub created_at: Timestamp,

@@ -9,14 +9,18 @@ use crate::{
 };
 use serde::Serialize;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+/// What a seat costs, and how many sessions at a time it is good for.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     pub id: PlanId,
     pub name: String,
+    /// How often it is billed: `month`, `year`.
     #[sqlx(rename = "billing_interval")]
     pub interval: String,
+    /// For one interval.
     pub price_per_seat_cents: i64,
+    /// Of one seat, at a time.
     pub max_active_sessions: i64,
     #[serde(skip)]
     pub price_id: Option<String>,

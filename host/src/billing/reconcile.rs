@@ -14,21 +14,27 @@ const TOLD: usize = 200;
 /// Rows read of the ledger.
 const ROWS: i64 = 100_000;
 
-#[derive(Clone, Debug, Default, Serialize)]
+/// How the ledger and the provider's books go together.
+#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = BookComparison)]
 pub struct Report {
     /// Payments, transfers and refunds that are the same in both.
     pub same: u64,
+    /// The first 200; so are the others.
     pub only_at_provider: Vec<Found>,
+    /// What is younger than an hour is left out.
     pub only_here: Vec<Found>,
+    /// In both, with different amounts; the provider's is told.
     pub differs: Vec<Found>,
     /// What the provider took for itself.
     pub fee_cents: i64,
 }
 
 /// Something of one side, as it is there.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = BookEntry)]
 pub struct Found {
     /// `charge`, `transfer`, `refund`.
     pub kind: String,

@@ -17,7 +17,8 @@ use crate::{
 };
 use serde::Serialize;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+/// Money on its way back to a company, of one of its payments.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Refund {
     pub id: RefundId,
@@ -26,6 +27,8 @@ pub struct Refund {
     pub lot_id: LotId,
     #[serde(rename = "amountCents")]
     pub cents: i64,
+    /// `waiting`; `claimed`, while the provider is asked; `unknown`, when it did not answer;
+    /// `pending` there; `done`; `failed`, and back in the wallet.
     #[serde(rename = "status")]
     pub state: String,
     #[serde(skip)]
@@ -34,6 +37,8 @@ pub struct Refund {
     pub first_tried_at: Option<Timestamp>,
     #[serde(skip)]
     pub intent_id: Option<String>,
+    /// Why it failed, or is not known to be done.
+    #[schema(required)]
     pub reason: Option<String>,
     pub created_at: Timestamp,
 }

@@ -21,7 +21,8 @@ use std::time::Duration;
 /// asked for.
 const SILENCE: Duration = Duration::from_hours(1);
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+/// A company's seats.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Subscription {
     pub id: SubscriptionId,
@@ -31,7 +32,10 @@ pub struct Subscription {
     pub seats: i64,
     /// The provider's word: `incomplete`, `active`, `past_due`, `canceled`, …
     pub status: String,
+    /// Until when it is paid.
+    #[schema(required)]
     pub current_period_end: Option<Timestamp>,
+    /// It ends then, and is not renewed.
     pub cancel_at_period_end: bool,
     #[serde(skip)]
     pub request_key: Option<String>,

@@ -14,14 +14,17 @@ use crate::{
 };
 use serde::Serialize;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What a company has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wallet {
     /// With what is held.
     pub balance_cents: i64,
     /// For sessions that run.
     pub held_cents: i64,
+    /// The balance without what is held.
     pub available_cents: i64,
+    /// `usd`.
     pub currency: &'static str,
 }
 
@@ -37,16 +40,18 @@ pub async fn of(tx: &mut Tx, company: CompanyId) -> Result<Wallet> {
 }
 
 /// A line of what the client sees.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Transaction {
     pub id: TransactionId,
+    /// `topup`, `session_charge`, `refund`, `adjustment`, `dispute`.
     #[serde(rename = "type")]
     #[sqlx(rename = "type")]
     pub kind: String,
     /// Below zero: it went.
     pub amount_cents: i64,
     pub balance_after_cents: i64,
+    #[schema(required)]
     pub session_id: Option<SessionId>,
     pub created_at: Timestamp,
 }

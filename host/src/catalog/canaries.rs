@@ -43,7 +43,8 @@ impl Default for Terms {
 /// The most events a trial may wait for before it is judged.
 pub const MOST_EVENTS: i64 = 1_000_000;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+/// A trial, and how it goes.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Canary {
     #[serde(skip)]
@@ -51,14 +52,18 @@ pub struct Canary {
     pub version: i64,
     /// `running`, `stopped`, `promoted` or `rolled_back`.
     pub state: String,
+    /// Of the new sessions.
     pub share_percent: i64,
+    /// Rolled back when so many of its events failed.
     pub trap_percent: i64,
+    /// Not judged before so many of its events came to an end.
     pub min_events: i64,
     /// Events that came to an end; those at which the platform failed do not count.
     pub events: i64,
     /// Of these, the ones that the component crashed at or used up a limit for.
     pub failures: i64,
     pub created_at: Timestamp,
+    #[schema(required)]
     pub ended_at: Option<Timestamp>,
 }
 

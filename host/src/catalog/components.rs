@@ -27,16 +27,34 @@ pub struct Version {
 }
 
 /// What was found out about an upload.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ComponentReport)]
 pub struct Report {
+    /// The WIT world that it was made for.
+    #[schema(required)]
     pub world: Option<String>,
     pub imports: Vec<String>,
+    /// What the upload says of itself: its producers, its version. Nothing is decided by it.
     pub metadata: serde_json::Value,
     pub warnings: Vec<String>,
+    /// Why it is refused; none when it is not.
     pub problems: Vec<Problem>,
-    /// Milliseconds, peak memory and size of the machine code.
+    /// What compiling it took; null when it was not compiled.
+    #[schema(required, value_type = Option<CompileCost>)]
     pub compile: serde_json::Value,
+}
+
+/// What compiling a component took, as a report has it.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CompileCost {
+    /// Waiting for a turn is not counted.
+    pub ms: u64,
+    /// Of memory.
+    pub peak_bytes: u64,
+    /// Of the machine code.
+    pub code_bytes: u64,
 }
 
 /// The process that has an upload in its hands, and its successors.

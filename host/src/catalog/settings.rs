@@ -30,7 +30,8 @@ pub const SEALED: Column = Column {
     place: |agent, key| place(AgentId(agent), key),
 };
 
-#[derive(Clone, Debug, Serialize)]
+/// A line of an agent's config, or a secret.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Setting {
     pub key: String,
@@ -41,6 +42,7 @@ pub struct Setting {
     pub sites: Vec<String>,
     /// Absent for a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub value: Option<String>,
     pub updated_at: Timestamp,
 }

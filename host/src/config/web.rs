@@ -6,6 +6,7 @@ use clap::Args;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, num::NonZeroU32};
+use url::Url;
 
 /// Contract §12.21.
 const SIGN_UPS: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
@@ -35,6 +36,10 @@ pub struct Given {
     /// /metrics]
     #[arg(long, env = "AIYBIZ_METRICS_LISTEN", global = true)]
     pub metrics_listen: Option<SocketAddr>,
+    /// An OpenTelemetry collector that spans are sent to, by OTLP over HTTP, such as
+    /// http://127.0.0.1:4318 [default: none]
+    #[arg(long, env = "AIYBIZ_OTLP_URL", global = true)]
+    pub otlp_url: Option<Url>,
     /// Sign-ups from one address in a minute [default: 20]
     #[arg(long, env = "AIYBIZ_SIGN_UPS_PER_MINUTE", global = true)]
     pub sign_ups_per_minute: Option<NonZeroU32>,
@@ -64,6 +69,7 @@ pub struct Web {
     pub trusted_proxies: Vec<IpNet>,
     pub allowed_origins: Vec<String>,
     pub metrics_listen: Option<SocketAddr>,
+    pub otlp_url: Option<Url>,
     pub sign_ups_per_minute: NonZeroU32,
     pub sign_ins_per_minute: NonZeroU32,
     pub sign_ins_per_address_per_minute: NonZeroU32,
@@ -91,6 +97,7 @@ impl Web {
             trusted_proxies: flags.trusted_proxies.or(file.trusted_proxies).unwrap_or_default(),
             allowed_origins: origins.collect::<Result<_>>()?,
             metrics_listen: flags.metrics_listen.or(file.metrics_listen),
+            otlp_url: flags.otlp_url.or(file.otlp_url),
             sign_ups_per_minute: flags
                 .sign_ups_per_minute
                 .or(file.sign_ups_per_minute)

@@ -13,11 +13,14 @@ use std::time::Duration;
 /// What stands for a token or a signature.
 const REDACTED: &str = "[redacted]";
 
-#[derive(Clone, Default, Serialize)]
+/// What went over the wire with one try.
+#[derive(Clone, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchange {
     /// The webhook's, or `ws:` and the session when it went through the agent's socket.
     pub url: String,
+    /// Tokens and signatures are `[redacted]`.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub request_headers: Map<String, Value>,
     pub request_body: String,
     /// Null when there was no answer.

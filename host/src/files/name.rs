@@ -10,6 +10,14 @@ pub const BYTES: usize = 255;
 /// Longer ones are no extensions.
 const EXTENSION: usize = 32;
 
+// Written down for the description of the API: what `checked` takes.
+/// A name of a file or folder: 1 to 255 bytes, neither `.` nor `..`, without `/`, control
+/// characters and overrides of the writing direction.
+#[derive(utoipa::ToSchema)]
+#[schema(min_length = 1, max_length = 255, examples("report.pdf"))]
+#[schema(pattern = "^[^/\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]+$")]
+pub struct NodeName(pub String);
+
 /// The name in its stored form, if it may be one.
 pub fn checked(pointer: &str, name: &str) -> Result<String> {
     let name: String = name.nfc().collect();

@@ -25,6 +25,8 @@ pub const KEPT: Duration = Duration::from_hours(30 * 24);
 pub enum Where<'a> {
     /// In this folder; none is the root.
     In(Option<NodeId>),
+    /// Anywhere.
+    All,
     /// Anywhere, with this in its name.
     Named(&'a str),
     /// What was deleted, without what lay in it.
@@ -68,6 +70,8 @@ pub async fn list(
     let sql = match place {
         Where::In(Some(_)) => listed!("n.parent_id = $4"),
         Where::In(None) => listed!("n.parent_id IS NULL"),
+        // Which all of them are.
+        Where::All => listed!("n.state = 'ready'"),
         Where::Named(_) => listed!("n.name_key LIKE $4 ESCAPE '!'"),
         Where::Trash => concat!(
             "SELECT ",
@@ -80,7 +84,7 @@ pub async fn list(
     let found = match place {
         Where::In(Some(parent)) => found.bind(parent),
         Where::Named(part) => found.bind(containing(&name::key(part))),
-        Where::In(None) | Where::Trash => found,
+        Where::In(None) | Where::All | Where::Trash => found,
     };
     Ok(found.all().await?)
 }

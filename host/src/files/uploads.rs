@@ -279,6 +279,15 @@ pub async fn expire(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<usize> {
     Ok(expired.len())
 }
 
+/// Gives up an upload of this company, expired or not; false when there was none.
+pub(super) async fn give_up_one(tx: &mut Tx, now: Timestamp, company: CompanyId) -> Result<bool> {
+    let sql = concat!(upload!(), " WHERE company_id = $1 LIMIT 1");
+    let found: Option<Upload> = tx.query_locked(sql).bind(company).optional().await?;
+    let Some(upload) = found else { return Ok(false) };
+    give_up(tx, now, &upload).await?;
+    Ok(true)
+}
+
 pub(super) async fn give_up(tx: &mut Tx, now: Timestamp, upload: &Upload) -> Result<()> {
     if let Some(key) = &upload.object_key {
         doomed::doom(tx, key, now).await?;

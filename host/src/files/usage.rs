@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// What an operator lets clients and agents keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Quota {
     /// Bytes of one file.
     #[serde(rename = "fileBytes")]

@@ -13,8 +13,9 @@ pub(super) const EXPLANATION: usize = 2_000;
 pub(super) const FRAME: usize = 300;
 
 /// How an event ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = EventOutcome)]
 pub enum Outcome {
     Ok,
     /// The guest asks to be given the event again later.
@@ -69,15 +70,18 @@ impl Outcome {
 }
 
 /// One entry of the guest's log.
-#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, serde::Deserialize)]
 pub struct LogEntry {
+    /// `trace`, `debug`, `info`, `warn`, `error`.
     pub level: String,
     pub message: String,
+    /// What the guest gave along with it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// How an event went and what it took.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
     pub outcome: Outcome,
@@ -87,22 +91,33 @@ pub struct Receipt {
     pub sha256: String,
     /// Handled by an instance that was kept from an earlier event of the session.
     pub warm: bool,
+    /// Until there was a place for it.
     pub queue_micros: u64,
     pub instantiate_micros: u64,
+    /// In guest code.
     pub cpu_micros: u64,
     /// From being instantiated to the end.
     pub run_micros: u64,
     pub wall_micros: u64,
     pub peak_memory_bytes: u64,
+    /// How often each import was called.
     pub host_calls: BTreeMap<&'static str, u64>,
+    /// Replies and pieces of replies.
     pub replies: u64,
+    /// Read from files and from outbound HTTP.
     pub bytes_in: u64,
+    /// Replied, written to files and sent by outbound HTTP.
     pub bytes_out: u64,
     /// Outbound requests in their order, the first hundred.
     pub http: Vec<HttpCall>,
+    /// What is left of each limit, in percent.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     pub headroom: Headroom,
-    /// What kind of crash it was, when it was one: `unreachable`, `stack_overflow`, …
+    /// What kind of crash it was, when it was one: `unreachable`, `stack_overflow`, … It is
+    /// shown together with the backtrace, as `trap`.
+    #[schema(ignore)]
     pub trap_class: Option<&'static str>,
+    /// Frames of a crash, the innermost first.
     pub backtrace: Vec<String>,
     #[serde(skip)]
     pub log: Vec<LogEntry>,

@@ -12,15 +12,49 @@ use crate::{
     timestamp::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Jobs of one session: what the published SDK sends at most.
 pub const JOBS: usize = 100;
 
 /// A job, as the published SDK writes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema, Deserialize)]
+#[schema(as = NewCronJob)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Job {
+    /// The agent's own name for it: no two have the same.
+    #[schema(min_length = 1, max_length = 500, pattern = "^[^\\x00]+$")]
+    pub id: String,
+    #[schema(max_length = 500, pattern = "^[^\\x00]*$")]
+    pub title: String,
+    /// At most 64 KiB.
+    #[schema(max_length = 65_536, pattern = "^[^\\x00]*$")]
+    pub description: String,
+    /// What the agent is asked when the time comes. At most 64 KiB.
+    #[schema(max_length = 65_536, pattern = "^[^\\x00]*$")]
+    pub prompt: String,
+    /// A cron expression of five fields.
+    #[schema(max_length = 500, examples("*/15 9-17 * * mon-fri"))]
+    #[schema(pattern = "^\\s*[A-Za-z0-9*/,?#-]+(\\s+[A-Za-z0-9*/,?#-]+){4}\\s*$")]
+    pub schedule: String,
+    pub next_run_at: Option<Timestamp>,
+    pub last_run_at: Option<Timestamp>,
+    pub last_run_state: Option<RunState>,
+}
+
+/// How a job's last run went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    Running,
+    Success,
+    Failed,
+}
+
+/// A job as lists show it.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CronJob {
     /// The agent's own name for it.
     pub id: String,
     pub title: String,
@@ -32,22 +66,23 @@ pub struct Job {
     pub next_run_at: Option<Timestamp>,
     pub last_run_at: Option<Timestamp>,
     pub last_run_state: Option<RunState>,
+    /// Single runs. No agent reports any yet.
+    pub executions: Vec<Value>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RunState {
-    Running,
-    Success,
-    Failed,
-}
-
-impl Job {
-    /// The job as lists show it. No agent reports single runs yet.
-    pub fn row(&self) -> Value {
-        let mut row = json!(self);
-        row["executions"] = json!([]);
-        row
+impl From<Job> for CronJob {
+    fn from(job: Job) -> Self {
+        Self {
+            id: job.id,
+            title: job.title,
+            description: job.description,
+            prompt: job.prompt,
+            schedule: job.schedule,
+            next_run_at: job.next_run_at,
+            last_run_at: job.last_run_at,
+            last_run_state: job.last_run_state,
+            executions: Vec::new(),
+        }
     }
 }
 

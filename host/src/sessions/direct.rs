@@ -9,8 +9,9 @@ use super::{
 use crate::{
     clock::Clock,
     error::{Error, Result},
-    id::{BuilderId, CompanyId, SessionId},
+    id::{BuilderId, CompanyId, EventId, SessionId},
     storage::Tx,
+    timestamp::Timestamp,
 };
 use serde_json::json;
 
@@ -37,6 +38,23 @@ impl Side {
             Self::Builder(builder) => session.builder_id == Some(builder),
         }
     }
+}
+
+// Written down for the description of the API: what `Entry::json` makes of one.
+/// What a client and the builder behind the agent say to each other.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct DirectMessage {
+    /// `direct_message`.
+    pub r#type: String,
+    pub session_id: SessionId,
+    /// Its number in the session's log.
+    pub seq: i64,
+    pub id: EventId,
+    pub created_at: Timestamp,
+    /// `client`, `builder`.
+    pub from: String,
+    pub content: String,
 }
 
 /// The session, if this side has a part in it and there is another side.

@@ -90,6 +90,30 @@ impl Entry {
     }
 }
 
+// Written down for the description of the API: what `Entry::json` makes of a message.
+/// A message of a session.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct Message {
+    /// `message`.
+    pub r#type: String,
+    pub session_id: SessionId,
+    /// Its number in the session's log.
+    pub seq: i64,
+    pub id: EventId,
+    pub created_at: Timestamp,
+    /// How far a client's message has come: `queued`, `delivered`, `failed`. Absent from an
+    /// agent's.
+    #[schema(nullable = false)]
+    pub status: Option<String>,
+    /// `user`, `agent`.
+    pub role: String,
+    pub content: String,
+    /// True of a reply that was broken off: the content is as far as it had come.
+    #[schema(nullable = false)]
+    pub cancelled: Option<bool>,
+}
+
 /// A part of the log, in the order that was asked for.
 pub struct Page {
     pub entries: Vec<Entry>,

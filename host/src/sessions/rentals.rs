@@ -1,11 +1,39 @@
 //! Sessions as builders see them: those with their agents, whoever opened them.
 
-use super::{Session, session_columns};
+use super::session_columns;
 use crate::{
     error::Result,
     id::{AgentId, BuilderId, SessionId},
     storage::Tx,
+    timestamp::Timestamp,
 };
+use serde::Serialize;
+
+/// A session without who in the client's company opened it.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Rental {
+    pub id: SessionId,
+    pub agent_id: AgentId,
+    pub agent_name: String,
+    /// `provisioning`, `active`, `paused`, `completed`.
+    pub status: String,
+    /// `wallet`, `subscription`, `free`.
+    pub billing_model: String,
+    /// As it was when the session was opened.
+    pub price_cents_per_hour: i64,
+    pub created_at: Timestamp,
+    /// When the agent was ready. It is billed from then on.
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// `client`, `low_balance`, `stale`, `provisioning_timeout`, `agent_failed`, `operator`,
+    /// `plan_lapsed`, `agent_withdrawn`.
+    pub end_reason: Option<String>,
+    /// What it cost, known when it is over.
+    pub billed_cents: Option<i64>,
+    /// The number of the last entry in its log.
+    pub last_seq: i64,
+}
 
 /// What is looked for. Everything that is given must hold.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +65,7 @@ pub async fn list(
     filter: &Filter,
     before: Option<SessionId>,
     limit: i64,
-) -> Result<Vec<Session>> {
+) -> Result<Vec<Rental>> {
     // Few of many sessions run, and there is an index of those.
     let running = filter.status.as_deref().is_some_and(|status| status != "completed");
     let sql = match filter.agent {

@@ -21,18 +21,23 @@ pub const BATCH: i64 = 20;
 const RUNNING: i64 = 5;
 
 /// A span of time, being replayed.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Replay {
     pub id: ReplayId,
     #[serde(skip)]
     pub agent_id: AgentId,
+    /// Of this session only; null for all.
     pub session_id: Option<SessionId>,
     pub since: Timestamp,
     pub until: Timestamp,
+    /// `running`, `done`, `cancelled`.
     pub state: String,
+    /// Dead events in the span when it began.
     pub total: i64,
+    /// Those that were put back to be sent again.
     pub replayed: i64,
+    /// Those that were not: they arrived meanwhile, or their session is over.
     pub skipped: i64,
     #[serde(skip)]
     pub last_seen: Option<AttemptId>,

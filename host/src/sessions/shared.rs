@@ -50,16 +50,20 @@ impl Kind {
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// A document or a secret that a client has handed to a session.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SharedItem)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     pub id: ItemId,
+    /// `document`, `secret`.
     #[serde(rename = "type")]
     pub kind: String,
     pub name: String,
     pub created_at: Timestamp,
-    /// Absent where it is not shown.
+    /// Absent where it is not shown: what a secret is, only its session's agent reads.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub content: Option<String>,
 }
 

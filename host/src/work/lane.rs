@@ -29,6 +29,7 @@ use crate::{
 use passage::Passage;
 use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 /// Drives the lane in a task of its own. `first` is what the claim was made for,
 /// when the claimer knows it.
@@ -180,6 +181,22 @@ impl Driver {
     }
 
     async fn deliver(&self, target: &Target, due: &Due) -> Report {
+        let span = tracing::info_span!(
+            "deliver",
+            otel.name = %format!("deliver {} to a {}", due.entry.kind, target.delivery),
+            otel.kind = "producer",
+            session.id = %self.session,
+            agent.id = %target.agent_id,
+            event.id = %due.entry.id,
+            attempt = due.attempt,
+            outcome = tracing::field::Empty,
+        );
+        let report = self.send(target, due).instrument(span.clone()).await;
+        span.record("outcome", report.verdict.code());
+        report
+    }
+
+    async fn send(&self, target: &Target, due: &Due) -> Report {
         let parcel = self.parcel(target, due);
         let delivery: Result<Box<dyn Delivery>> = match target.delivery.as_str() {
             "component" => self.component(target, due).await.map(|to| Box::new(to) as _),

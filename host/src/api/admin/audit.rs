@@ -4,30 +4,39 @@ use crate::{
     api::{
         caller::Operator,
         input::Params,
-        page::{self, Page},
+        page::{self, Listed, Page},
     },
-    audit,
+    audit::{self, Entry},
     error::Result,
     host::Host,
     id::AuditId,
 };
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new().route("/admin/audit", get(list))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(list))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Filter {
+    /// Those of this action only, such as `agent.suspended`.
     action: Option<String>,
+    /// Those about this only: `platform`, or a kind of thing and its id.
     target: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
 
+/// Lists what operators, and the platform in their stead, have decided, newest first.
+#[utoipa::path(
+    get, path = "/admin/audit", params(Filter), responses((status = 200, body = Listed<Entry>)),
+)]
 async fn list(
     State(host): State<Host>,
     _: Operator,

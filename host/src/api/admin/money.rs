@@ -5,53 +5,70 @@ use crate::{
         caller::Operator,
         input::{self, Body, Params},
         once::Once,
-        page::{self, Page},
+        page::{self, Listed, Page},
     },
     audit::{self, Decision},
     billing::{
-        check, disputes,
-        ledger::{self, Account},
-        plans, reconcile, refunds,
+        check::{self, Check},
+        disputes,
+        ledger::{self, Account, Line},
+        plans::{self, Plan},
+        reconcile::{self, Report},
+        refunds::{self, Refund},
     },
     error::{Error, Result},
     host::Host,
     id::{CompanyId, PlanId, RefundId},
+    timestamp::Timestamp,
     work::missed,
 };
 use axum::{
-    Json, Router,
-    extract::{Path, Query, State},
+    Json,
+    extract::{Path, State},
     http::StatusCode,
-    routing::{get, post},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{ops::RangeInclusive, time::Duration};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/admin/plans", post(create_plan).get(plans))
-        .route("/admin/plans/{plan}", axum::routing::delete(archive_plan))
-        .route("/admin/companies/{company}/refunds", post(refund).get(refunds))
-        .route("/admin/companies/{company}/unfreeze", post(unfreeze))
-        .route("/admin/ledger/check", get(check_ledger))
-        .route("/admin/ledger/reconcile", get(reconcile))
-        .route("/admin/ledger/statement", get(statement))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(create_plan, plans))
+        .routes(routes!(archive_plan))
+        .routes(routes!(refund, refunds))
+        .routes(routes!(unfreeze))
+        .routes(routes!(check_ledger))
+        .routes(routes!(reconcile))
+        .routes(routes!(statement))
 }
 
 /// What a seat may cost, and be good for: more is a typing error.
 const SEAT_CENTS: RangeInclusive<i64> = 0..=99_999_999;
 const SEAT_SESSIONS: RangeInclusive<i64> = 1..=10_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewPlan {
+    #[schema(min_length = 1, max_length = 200)]
     name: String,
+    /// How often it is billed.
+    #[schema(pattern = "^(month|year)$")]
     interval: String,
+    /// For one interval.
+    #[schema(minimum = 0, maximum = 99_999_999)]
     price_per_seat_cents: i64,
+    /// Of one seat, at a time.
+    #[schema(minimum = 1, maximum = 10_000)]
     max_active_sessions: i64,
 }
 
+/// Offers a plan. It never changes; another price is another plan.
+#[utoipa::path(
+    post, path = "/admin/plans", request_body = NewPlan,
+    responses((status = 201, body = Plan)),
+)]
 async fn create_plan(
     State(host): State<Host>,
     Operator(operator): Operator,
@@ -89,6 +106,11 @@ fn within(pointer: &str, value: i64, range: &RangeInclusive<i64>) -> Result<()> 
     Err(Error::field(pointer, format!("is {value}, and must be {least} to {most}")))
 }
 
+/// Lists the plans that are offered, newest first.
+#[utoipa::path(
+    get, path = "/admin/plans", params(Page),
+    responses((status = 200, body = Listed<Plan>)),
+)]
 async fn plans(
     State(host): State<Host>,
     _: Operator,
@@ -99,7 +121,8 @@ async fn plans(
     Ok(page::answer(found, limit, |plan| plan.id.to_string(), |plan| json!(plan)))
 }
 
-/// It is offered to nobody any more; who has it keeps it.
+/// Archives a plan. It is offered to nobody any more; who has it keeps it.
+#[utoipa::path(delete, path = "/admin/plans/{plan}", responses((status = 204)))]
 async fn archive_plan(
     State(host): State<Host>,
     Operator(operator): Operator,
@@ -120,13 +143,28 @@ async fn archive_plan(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewRefund {
+    #[schema(minimum = 1)]
     amount_cents: i64,
 }
 
-/// Pays back what a company has not spent: one refund for each payment that it came from.
+#[derive(Serialize, ToSchema)]
+struct BegunRefunds {
+    data: Vec<Refund>,
+}
+
+/// Pays back what a company has not spent: one refund for each payment that it came from, the
+/// newest first. It leaves the wallet at once, and comes back when the provider cannot pay it.
+#[utoipa::path(
+    post, path = "/admin/companies/{company}/refunds", request_body = NewRefund,
+    responses(
+        (status = 201, body = BegunRefunds),
+        (status = 402, description = "insufficient_funds"),
+        (status = 409, description = "not_that_much"),
+    ),
+)]
 async fn refund(
     State(host): State<Host>,
     Operator(operator): Operator,
@@ -141,7 +179,7 @@ async fn refund(
     }
     let mut tx = host.db.write().await?;
     crate::accounts::company(&mut tx, company).await?;
-    let refunds = refunds::begin(&mut tx, &host.clock, company, cents).await?;
+    let data = refunds::begin(&mut tx, &host.clock, company, cents).await?;
     let decision = Decision {
         actor: Some(operator.user_id),
         action: "company.refunded",
@@ -150,11 +188,16 @@ async fn refund(
         after: json!({ "amountCents": cents }),
     };
     audit::record(&mut tx, &host.clock, decision).await?;
-    let answer = once.commit(tx, StatusCode::CREATED, json!({ "data": refunds })).await?;
+    let answer = once.commit(tx, StatusCode::CREATED, json!(BegunRefunds { data })).await?;
     host.owed.notify_one();
     Ok(answer)
 }
 
+/// Lists what a company was paid back, newest first.
+#[utoipa::path(
+    get, path = "/admin/companies/{company}/refunds", params(Page),
+    responses((status = 200, body = Listed<Refund>)),
+)]
 async fn refunds(
     State(host): State<Host>,
     _: Operator,
@@ -169,7 +212,9 @@ async fn refunds(
     Ok(page::answer(found, limit, |refund| refund.id.to_string(), |refund| json!(refund)))
 }
 
-/// A company whose payments were disputed goes on.
+/// Lets a company go on whose wallet is frozen, as its payments were disputed. One that is
+/// not frozen stays as it is.
+#[utoipa::path(post, path = "/admin/companies/{company}/unfreeze", responses((status = 204)))]
 async fn unfreeze(
     State(host): State<Host>,
     Operator(operator): Operator,
@@ -192,24 +237,47 @@ async fn unfreeze(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Asks the ledger everything it can be asked.
-async fn check_ledger(State(host): State<Host>, Operator(_): Operator) -> Result<Json<Value>> {
-    let checks = check::check(&mut host.db.read().await?).await?;
-    let ok = checks.iter().all(|check| check.ok);
-    Ok(Json(json!({ "ok": ok, "checks": checks })))
+#[derive(Serialize, ToSchema)]
+struct LedgerState {
+    /// All of them are.
+    ok: bool,
+    checks: Vec<Check>,
 }
 
-/// Whose account, of which kind: `wallet`, `hold`, `refunding`, `disputed` of a company,
-/// `payable`, `in_flight` of a builder; `fees`, `provider`, `provider_fees` are nobody's.
-#[derive(Deserialize)]
+/// Asks the ledger everything it can be asked: whether its sums are right, and whether it
+/// goes together with sessions, invoices, transfers and refunds.
+#[utoipa::path(get, path = "/admin/ledger/check", responses((status = 200, body = LedgerState)))]
+async fn check_ledger(
+    State(host): State<Host>,
+    Operator(_): Operator,
+) -> Result<Json<LedgerState>> {
+    let checks = check::check(&mut host.db.read().await?).await?;
+    let ok = checks.iter().all(|check| check.ok);
+    Ok(Json(LedgerState { ok, checks }))
+}
+
+/// Whose account, of which kind.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Which {
+    /// `wallet`, `hold`, `refunding`, `disputed` of a company; `payable`, `in_flight` of a
+    /// builder; `fees`, `provider`, `provider_fees` are nobody's.
+    #[param(
+        pattern = "^(wallet|hold|refunding|disputed|payable|in_flight|fees|provider(_fees)?)$"
+    )]
     account: String,
+    /// The company or the builder.
+    #[param(value_type = Option<uuid::Uuid>)]
     owner: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
 
-/// An account's entries, newest first, with what it came to each time.
+/// Lists an account's entries, newest first, with what it came to each time.
+#[utoipa::path(
+    get, path = "/admin/ledger/statement", params(Which),
+    responses((status = 200, body = Listed<Line>)),
+)]
 async fn statement(
     State(host): State<Host>,
     Operator(_): Operator,
@@ -227,20 +295,39 @@ async fn statement(
     Ok(page::answer(found, limit, |line| line.number.to_string(), |line| json!(line)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Since {
+    /// Three unless it is given.
+    #[param(minimum = 1, maximum = 90)]
     days: Option<u64>,
 }
 
 /// Stripe keeps books for ever; a report of more than a quarter is for its own tools.
 const MOST_DAYS: u64 = 90;
 
-/// The ledger beside the provider's books of the last days, three unless told.
+#[derive(Serialize, ToSchema)]
+struct Reconciliation {
+    #[serde(flatten)]
+    report: Report,
+    since: Timestamp,
+    /// Who takes payments: `stripe`, or `test`, where no money is real.
+    gateway: &'static str,
+}
+
+/// Compares the ledger with the payment provider's books of the last days.
+#[utoipa::path(
+    get, path = "/admin/ledger/reconcile", params(Since),
+    responses(
+        (status = 200, body = Reconciliation),
+        (status = 503, description = "provider_away"),
+    ),
+)]
 async fn reconcile(
     State(host): State<Host>,
     Operator(_): Operator,
-    Query(Since { days }): Query<Since>,
-) -> Result<Json<Value>> {
+    Params(Since { days }): Params<Since>,
+) -> Result<Json<Reconciliation>> {
     let days = days.unwrap_or(3);
     if !(1..=MOST_DAYS).contains(&days) {
         let detail = format!("days must be 1 to {MOST_DAYS}");
@@ -250,8 +337,6 @@ async fn reconcile(
     let since = now - Duration::from_hours(24 * days);
     let lines = missed::books(&host, since).await?;
     let mut tx = host.db.read().await?;
-    let mut report = json!(reconcile::compare(&mut tx, now, since, &lines).await?);
-    report["since"] = json!(since);
-    report["gateway"] = json!(host.payments.name());
-    Ok(Json(report))
+    let report = reconcile::compare(&mut tx, now, since, &lines).await?;
+    Ok(Json(Reconciliation { report, since, gateway: host.payments.name() }))
 }

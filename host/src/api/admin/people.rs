@@ -1,14 +1,18 @@
 //! Companies and users, as operators see them; suspending a company.
 
 use crate::{
-    accounts::{self, overview, totp},
+    accounts::{
+        self,
+        overview::{self, CompanyRow, UserRow},
+        totp,
+    },
     api::{
         caller::Operator,
         input::{self, Params},
-        page::{self, Page},
+        page::{self, Listed, Page},
     },
     audit::{self, Decision},
-    billing::wallet,
+    billing::wallet::{self, Wallet},
     error::Result,
     host::Host,
     id::{CompanyId, UserId},
@@ -16,32 +20,42 @@ use crate::{
     work::suspended,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
     http::StatusCode,
-    routing::{delete, get, post},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/admin/companies", get(companies))
-        .route("/admin/companies/{company}", get(company))
-        .route("/admin/companies/{company}/suspend", post(suspend))
-        .route("/admin/companies/{company}/resume", post(resume))
-        .route("/admin/users", get(users))
-        .route("/admin/users/{user}/second-factor", delete(turn_off))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(companies))
+        .routes(routes!(company))
+        .routes(routes!(suspend))
+        .routes(routes!(resume))
+        .routes(routes!(users))
+        .routes(routes!(turn_off))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Search {
+    /// What a name or a mail address holds, in capitals or not.
     q: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
 
+/// Lists companies, newest first.
+///
+/// With `q`, those whose name, or the address of one of whose members, holds it.
+#[utoipa::path(
+    get, path = "/admin/companies", params(Search),
+    responses((status = 200, body = Listed<CompanyRow>)),
+)]
 async fn companies(
     State(host): State<Host>,
     _: Operator,
@@ -55,35 +69,59 @@ async fn companies(
     Ok(page::answer(found, limit, |row| row.company.id.to_string(), |row| json!(row)))
 }
 
-/// With its wallet.
+/// A company, with its wallet.
+#[derive(Serialize, ToSchema)]
+struct CompanyWithWallet {
+    #[serde(flatten)]
+    row: CompanyRow,
+    wallet: Wallet,
+}
+
+/// Shows a company, with its wallet.
+#[utoipa::path(
+    get, path = "/admin/companies/{company}",
+    responses((status = 200, body = CompanyWithWallet)),
+)]
 async fn company(
     State(host): State<Host>,
     _: Operator,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Json<CompanyWithWallet>> {
     let id = input::id(&id, "company")?;
     let mut tx = host.db.read().await?;
-    let mut shown = json!(overview::company(&mut tx, id).await?);
-    shown["wallet"] = json!(wallet::of(&mut tx, id).await?);
-    Ok(Json(shown))
+    let row = overview::company(&mut tx, id).await?;
+    let wallet = wallet::of(&mut tx, id).await?;
+    Ok(Json(CompanyWithWallet { row, wallet }))
 }
 
+/// Suspends a company.
+///
 /// It may look and change nothing, and its sessions end. Doing so again changes nothing.
+#[utoipa::path(
+    post, path = "/admin/companies/{company}/suspend",
+    responses((status = 200, body = CompanyRow)),
+)]
 async fn suspend(
     State(host): State<Host>,
     operator: Operator,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Json<CompanyRow>> {
     let answer = set(&host, operator, &id, true).await?;
     suspended::begin(&host);
     Ok(answer)
 }
 
+/// Lets a company that was suspended go on.
+///
+/// Doing so again changes nothing.
+#[utoipa::path(
+    post, path = "/admin/companies/{company}/resume", responses((status = 200, body = CompanyRow)),
+)]
 async fn resume(
     State(host): State<Host>,
     operator: Operator,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Json<CompanyRow>> {
     set(&host, operator, &id, false).await
 }
 
@@ -92,7 +130,7 @@ async fn set(
     Operator(operator): Operator,
     id: &str,
     suspend: bool,
-) -> Result<Json<Value>> {
+) -> Result<Json<CompanyRow>> {
     let id = input::id::<CompanyId>(id, "company")?;
     let mut tx = host.db.write().await?;
     let since = suspend.then(|| host.clock.now());
@@ -108,9 +146,15 @@ async fn set(
     }
     let shown = overview::company(&mut tx, id).await?;
     tx.commit().await?;
-    Ok(Json(json!(shown)))
+    Ok(Json(shown))
 }
 
+/// Lists users, newest first.
+///
+/// With `q`, those whose name or address holds it.
+#[utoipa::path(
+    get, path = "/admin/users", params(Search), responses((status = 200, body = Listed<UserRow>)),
+)]
 async fn users(
     State(host): State<Host>,
     _: Operator,
@@ -124,7 +168,10 @@ async fn users(
     Ok(page::answer(found, limit, |row| row.id.to_string(), |row| json!(row)))
 }
 
-/// For one who has lost it, and the codes on paper too.
+/// Turns off a user's second factor.
+///
+/// For one who has lost it, and the codes on paper too. He is told by mail.
+#[utoipa::path(delete, path = "/admin/users/{user}/second-factor", responses((status = 204)))]
 async fn turn_off(
     State(host): State<Host>,
     Operator(operator): Operator,

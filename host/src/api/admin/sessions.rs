@@ -6,25 +6,31 @@ use crate::{
     error::{Error, Result},
     host::Host,
     id::SessionId,
-    sessions, work,
+    sessions::{self, Session},
+    work,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
-    routing::post,
 };
-use serde_json::{Value, json};
+use serde_json::json;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new().route("/admin/sessions/{session}/end", post(end))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(end))
 }
 
-/// Ending twice changes nothing and answers the same session.
+/// Ends anybody's session.
+///
+/// The one who opened it is told. Ending twice changes nothing and answers the same session.
+#[utoipa::path(
+    post, path = "/admin/sessions/{session}/end", responses((status = 200, body = Session)),
+)]
 async fn end(
     State(host): State<Host>,
     Operator(operator): Operator,
     Path(id): Path<String>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Session>> {
     let id: SessionId = input::id(&id, "session")?;
     let mut tx = host.db.write().await?;
     let before = sessions::find(&mut tx, id).await?.ok_or(Error::not_found("session"))?;
@@ -45,5 +51,5 @@ async fn end(
     if let Some(told) = told {
         work::lane::told(&host, told, lease.claim);
     }
-    Ok(Json(json!(session)))
+    Ok(Json(session))
 }

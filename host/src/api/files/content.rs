@@ -18,23 +18,25 @@ use crate::{
     work::library::body::{self, Next},
 };
 use axum::{
-    Router,
     body::Body,
     extract::{Path, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, put},
 };
 use serde::Deserialize;
 use std::ops::Range;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new().route("/f/u/{node}", put(receive)).route("/f/d/{node}", get(serve))
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new().routes(routes!(receive)).routes(routes!(serve))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Token {
+    /// As the link has it.
     token: Option<String>,
 }
 
@@ -61,7 +63,21 @@ async fn alive(tx: &mut Tx, link: Link) -> Result<()> {
     Err(Error::forbidden("session_ended", "the link was for a session that is over"))
 }
 
-/// The bytes of an upload, whatever their type is said to be.
+/// Takes the bytes of an upload, through the link that was given for it.
+///
+/// Nobody need be signed in. Any Content-Type will do. Bytes may be sent anew until the upload
+/// is completed: the last ones count.
+#[utoipa::path(
+    put, path = "/f/u/{node}", security(()), params(Token),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200),
+        (status = 400, description = "body_incomplete, body_stalled"),
+        (status = 403, description = "bad_link, link_expired, session_ended"),
+        (status = 410, description = "upload_over"),
+        (status = 413, description = "quota_exceeded"),
+    ),
+)]
 async fn receive(
     State(host): State<Host>,
     Path(id): Path<String>,
@@ -126,7 +142,38 @@ async fn keep(host: &Host, node: NodeId, key: &str, room: u64, body: Body) -> Re
     Ok(tx.commit().await?)
 }
 
-/// The bytes of a file. Also answers HEAD, without them.
+/// Sends the bytes of a file, through the link that was given for it.
+///
+/// Nobody need be signed in. They have the file's own media type, and a browser saves them
+/// rather than showing them. One range can be asked for. HEAD is answered the same, without
+/// the bytes.
+#[utoipa::path(
+    get, path = "/f/d/{node}", security(()),
+    params(
+        Token,
+        ("Range" = Option<String>, Header, nullable = false, description = "`bytes=0-1023`"),
+        (
+            "If-Range" = Option<String>, Header, nullable = false,
+            description = "An `ETag`: if the file has another, all of it is sent.",
+        ),
+        (
+            "If-None-Match" = Option<String>, Header, nullable = false,
+            description = "An `ETag`: if the file has it, nothing is sent.",
+        ),
+    ),
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "*/*", headers(
+            ("ETag" = String), ("Accept-Ranges" = String), ("Content-Disposition" = String),
+        )),
+        (status = 206, body = Vec<u8>, content_type = "*/*", headers(
+            ("ETag" = String), ("Content-Range" = String), ("Content-Disposition" = String),
+        )),
+        (status = 304, headers(("ETag" = String))),
+        (status = 403, description = "bad_link, link_expired, session_ended"),
+        (status = 404, description = "not_found"),
+        (status = 416, description = "range_not_satisfiable"),
+    ),
+)]
 async fn serve(
     State(host): State<Host>,
     Path(id): Path<String>,

@@ -15,18 +15,17 @@ use crate::{
     work::library::resume::{self, At, Checksum, Piece},
 };
 use axum::{
-    Router,
     extract::{Path, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::post,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::{
     collections::HashMap,
     time::{Duration, UNIX_EPOCH},
 };
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,termination,expiration,checksum";
@@ -38,13 +37,10 @@ const METADATA_BYTES: usize = 4_096;
 /// The media type of a piece.
 const PIECE: &str = "application/offset+octet-stream";
 
-pub(super) fn routes() -> Router<Host> {
-    Router::new()
-        .route("/files/tus", post(create).options(discover))
-        .route(
-            "/files/tus/{upload}",
-            post(other).head(at).patch(receive).delete(terminate).options(discover),
-        )
+pub(super) fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(create, discover))
+        .routes(routes!(other, at, receive, terminate, discover_one))
         .layer(middleware::from_fn(versioned))
 }
 
@@ -64,7 +60,16 @@ async fn versioned(request: Request, next: Next) -> Response {
     response
 }
 
-/// What this end can do; nobody need be signed in to know.
+/// Tells what resumable uploads can do here.
+///
+/// Nobody need be signed in to know.
+#[utoipa::path(
+    options, path = "/files/tus", security(()),
+    responses((status = 204, headers(
+        ("Tus-Resumable" = String), ("Tus-Version" = String), ("Tus-Extension" = String),
+        ("Tus-Checksum-Algorithm" = String), ("Tus-Max-Size" = u64),
+    ))),
+)]
 async fn discover(State(host): State<Host>) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     for (name, value) in [
@@ -78,6 +83,50 @@ async fn discover(State(host): State<Host>) -> Response {
     response
 }
 
+/// Tells what resumable uploads can do here.
+///
+/// It is the same for every upload. Nobody need be signed in to know.
+#[utoipa::path(
+    options, path = "/files/tus/{upload}", security(()),
+    responses((status = 204, headers(
+        ("Tus-Resumable" = String), ("Tus-Version" = String), ("Tus-Extension" = String),
+        ("Tus-Checksum-Algorithm" = String), ("Tus-Max-Size" = u64),
+    ))),
+)]
+async fn discover_one(host: State<Host>) -> Response {
+    discover(host).await
+}
+
+/// Begins a resumable upload: tus 1.0. `Location` says where it is.
+///
+/// There is room for all of it from now on. It expires when nothing comes for a day. The file
+/// is in the library by itself when its last byte has come.
+#[utoipa::path(
+    post, path = "/files/tus",
+    params(
+        ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$"),
+        ("Upload-Length" = u64, Header, description = "Bytes of the whole file."),
+        (
+            "Upload-Metadata" = String, Header, max_length = 4_096,
+            description = "`key BASE64,key BASE64`: `filename`, which must be there; `filetype`; \
+                `parentId`, the folder to put it into.",
+            example = "filename cmVwb3J0LnBkZg==,filetype YXBwbGljYXRpb24vcGRm",
+        ),
+    ),
+    responses(
+        (status = 201, headers(
+            ("Location" = String), ("Tus-Resumable" = String), ("Upload-Offset" = u64),
+            ("Upload-Expires" = String),
+        )),
+        (status = 400, description = "invalid_field"),
+        (status = 404, description = "not_found"),
+        (status = 409, description = "name_taken, too_deep"),
+        (status = 412, description = "tus_version"),
+        (status = 413, description = "too_many_nodes, quota_exceeded"),
+        (status = 423, description = "being_written"),
+        (status = 429, description = "too_many_uploads"),
+    ),
+)]
 async fn create(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -111,7 +160,21 @@ async fn create(
     Ok(response)
 }
 
-/// How far the upload is.
+/// Tells how far an upload is.
+///
+/// Whoever is sending stops: he who asks wants to go on.
+#[utoipa::path(
+    head, path = "/files/tus/{upload}",
+    params(("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$")),
+    responses(
+        (status = 200, headers(
+            ("Tus-Resumable" = String), ("Upload-Offset" = u64), ("Upload-Length" = u64),
+            ("Upload-Metadata" = String), ("Upload-Expires" = String),
+        )),
+        (status = 412, description = "tus_version"),
+        (status = 423, description = "being_written"),
+    ),
+)]
 async fn at(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -128,6 +191,36 @@ async fn at(
     Ok(response)
 }
 
+/// Takes a piece of an upload. The last one makes the file.
+///
+/// When the line breaks, what came before is kept, unless there is a checksum for the piece. If
+/// there is a file of that name by then, this one has the end of its id in its name.
+#[utoipa::path(
+    patch, path = "/files/tus/{upload}",
+    params(
+        ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$"),
+        ("Upload-Offset" = u64, Header, description = "How many bytes came before."),
+        (
+            "Upload-Checksum" = Option<String>, Header, nullable = false,
+            description = "`sha1` or `sha256`, a blank, and the digest in base64.",
+        ),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/offset+octet-stream"),
+    responses(
+        (status = 204, headers(
+            ("Tus-Resumable" = String), ("Upload-Offset" = u64), ("Upload-Expires" = String),
+        )),
+        (status = 400, description = "invalid_field, body_incomplete, body_stalled"),
+        (status = 409, description = "wrong_offset"),
+        (status = 410, description = "upload_over"),
+        (status = 412, description = "tus_version"),
+        (status = 413, description = "beyond_length"),
+        (status = 415, description = "not_a_piece"),
+        (status = 423, description = "being_written"),
+        (status = 460, description = "checksum_mismatch"),
+        (status = 503, description = "stopping"),
+    ),
+)]
 async fn receive(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -158,6 +251,17 @@ async fn send(host: &Host, company: CompanyId, id: &str, request: Request) -> Re
     Ok(response)
 }
 
+/// Gives an upload up: what came of it is deleted.
+#[utoipa::path(
+    delete, path = "/files/tus/{upload}",
+    params(("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$")),
+    responses(
+        (status = 204),
+        (status = 410, description = "upload_over"),
+        (status = 412, description = "tus_version"),
+        (status = 423, description = "being_written"),
+    ),
+)]
 async fn terminate(
     State(host): State<Host>,
     Caller(caller): Caller,
@@ -167,7 +271,45 @@ async fn terminate(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// For clients behind something that lets neither PATCH nor DELETE pass.
+/// Does what `X-HTTP-Method-Override` names: PATCH, DELETE or HEAD.
+///
+/// It is for clients behind something that does not let these pass. Headers, body and answers
+/// are those of the method that is named.
+#[utoipa::path(
+    post, path = "/files/tus/{upload}",
+    params(
+        ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$"),
+        ("X-HTTP-Method-Override" = String, Header, pattern = "^(PATCH|DELETE|HEAD)$"),
+        (
+            "Upload-Offset" = Option<u64>, Header, nullable = false,
+            description = "How many bytes came before.",
+        ),
+        (
+            "Upload-Checksum" = Option<String>, Header, nullable = false,
+            description = "`sha1` or `sha256`, a blank, and the digest in base64.",
+        ),
+    ),
+    request_body(content_type = "application/offset+octet-stream"),
+    responses(
+        (status = 200, headers(
+            ("Tus-Resumable" = String), ("Upload-Offset" = u64), ("Upload-Length" = u64),
+            ("Upload-Metadata" = String), ("Upload-Expires" = String),
+        )),
+        (status = 204, headers(
+            ("Tus-Resumable" = String), ("Upload-Offset" = u64), ("Upload-Expires" = String),
+        )),
+        (status = 400, description = "invalid_field, body_incomplete, body_stalled"),
+        (status = 408, description = "body_too_slow"),
+        (status = 409, description = "wrong_offset"),
+        (status = 410, description = "upload_over"),
+        (status = 412, description = "tus_version"),
+        (status = 413, description = "beyond_length, body_too_large"),
+        (status = 415, description = "not_a_piece"),
+        (status = 423, description = "being_written"),
+        (status = 460, description = "checksum_mismatch"),
+        (status = 503, description = "stopping"),
+    ),
+)]
 async fn other(
     State(host): State<Host>,
     Caller(caller): Caller,

@@ -28,20 +28,43 @@ use serde::Deserialize;
 use serde_json::json;
 use std::{convert::Infallible, pin::pin, sync::Arc};
 use tokio::time::{Instant, sleep, sleep_until};
+use utoipa::IntoParams;
 
 /// Read at once.
 const PAGE: i64 = 100;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Query {
+pub(super) struct Following {
+    /// Behind which `seq` it begins; at the end, when it is left out.
     after: Option<String>,
 }
 
+/// Follows the user's notifications live, as server-sent events.
+///
+/// An event `notification` for each: its id is the `seq`, its data the notification as the
+/// list has it. The stream begins behind `Last-Event-ID`, else behind `after`, else at the
+/// end; asked for a place that is none, it begins at the end as well, with an event
+/// `stream_reset`. It ends after a while: come back with the last id.
+#[utoipa::path(
+    get, path = "/notifications/stream",
+    params(
+        Following,
+        (
+            "Last-Event-ID" = Option<String>, Header, nullable = false,
+            description = "The id of the last event that came; it goes before `after`."
+        ),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 429, description = "too_many_streams"),
+    ),
+)]
 pub(super) async fn follow(
     State(host): State<Host>,
     Caller(caller): Caller,
-    Params(query): Params<Query>,
+    Params(query): Params<Following>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let user = caller.user_id;
@@ -51,7 +74,7 @@ pub(super) async fn follow(
     })?;
     let newest = notifications::last_seq(&mut host.db.look().await?, user).await?;
     let start = Start::of(&headers, query.after, newest);
-    let token = caller::token(&Method::GET, &headers)?.unwrap_or_default().to_owned();
+    let token = caller::token(&host, &Method::GET, &headers)?.unwrap_or_default().to_owned();
     let (out, response) = Out::new();
     let tasks = host.tasks.clone();
     let reader = Reader { host, user, token, ear, last: start.after, out };

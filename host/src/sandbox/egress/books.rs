@@ -31,7 +31,7 @@ const METHOD: usize = 20;
 
 /// One request, as the receipt tells it. Its path, query, headers and body may hold
 /// what is nobody's business, so they are not in it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpCall {
     pub method: String,
