@@ -50,6 +50,39 @@ both_engines! {
         drop(events);
     }
 
+    async fn operators_look_through_all_sessions(engine: Engine) {
+        let platform = Platform::start(engine).await;
+        let bea = platform.builder("Bea").await;
+        let (echo, other) =
+            (bea.publish("Echo", guests::ECHO).await, bea.publish("Other", guests::ECHO).await);
+        let (ada, cleo) = (platform.person("Ada").await, platform.person("Cleo").await);
+        let olga = platform.operator("Olga").await;
+        let first = ada.starts(&echo).await.0;
+        let second = ada.starts(&other).await.0;
+        let third = cleo.starts(&echo).await.0;
+        ada.ends(&first).await;
+        let company = ada.get("/company").await.ok()["id"].as_str().expect("an id").to_owned();
+        let found = async |query: &str| {
+            let list = olga.get(&format!("/admin/sessions?{query}")).await.ok();
+            let data = list["data"].as_array().expect("a list").clone();
+            data.iter().map(|row| row["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(found("").await, [third.as_str(), &second, &first]);
+        assert_eq!(found(&format!("companyId={company}")).await, [second.as_str(), &first]);
+        assert_eq!(found(&format!("agentId={echo}")).await, [third.as_str(), &first]);
+        assert_eq!(found("status=completed").await, [first.as_str()]);
+        assert_eq!(found("status=active").await, [third.as_str(), &second]);
+        let both = format!("companyId={company}&agentId={echo}&status=completed");
+        assert_eq!(found(&both).await, [first.as_str()]);
+        let page = olga.get("/admin/sessions?limit=2").await.ok();
+        let cursor = page["nextCursor"].as_str().expect("more");
+        assert_eq!(found(&format!("limit=2&cursor={cursor}")).await, [first.as_str()]);
+        assert_eq!(page["data"][1]["companyId"], company.as_str());
+        olga.get("/admin/sessions?status=over").await.problem(400, "invalid_field");
+        olga.get("/admin/sessions?agentId=x").await.problem(400, "invalid_field");
+        bea.get("/admin/sessions").await.problem(403, "not_an_operator");
+    }
+
     async fn a_suspended_agent_is_nowhere_and_its_sessions_end(engine: Engine) {
         let platform = Platform::start(engine).await;
         let bea = platform.builder("Bea").await;

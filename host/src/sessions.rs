@@ -16,6 +16,7 @@ pub mod lines;
 pub mod log;
 pub mod memory;
 mod notice;
+pub mod overview;
 pub mod receipts;
 pub mod rentals;
 pub mod replays;

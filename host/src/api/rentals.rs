@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Host> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
-const STATUSES: [&str; 4] = ["provisioning", "active", "paused", "completed"];
+pub(super) const STATUSES: [&str; 4] = ["provisioning", "active", "paused", "completed"];
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -221,8 +221,7 @@ pub(super) async fn return_to(request: Request, host: &Host) -> Result<Option<St
         return Ok(None);
     }
     said?;
-    let asked = input::parse::<Option<ReturnTo>>(&bytes)?;
-    Ok(asked.and_then(|asked| asked.return_url))
+    Ok(input::parse::<ReturnTo>(&bytes)?.return_url)
 }
 
 /// Where the provider sends a browser back to: as it says, or to this platform.
