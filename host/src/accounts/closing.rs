@@ -23,9 +23,15 @@ struct Person {
     stays: bool,
 }
 
-/// Closes it, in one go with all that says who its people were.
-pub async fn close(tx: &mut Tx, clock: &Clock, company: CompanyId) -> Result<()> {
+/// Closes it, in one go with all that says who its people were; false when it was closed
+/// before.
+pub async fn close(tx: &mut Tx, clock: &Clock, company: CompanyId) -> Result<bool> {
     company_to_change(tx, company).await?;
+    let sql = "UPDATE companies SET closed_at = $2, logo_url = NULL
+               WHERE id = $1 AND closed_at IS NULL";
+    if tx.query(sql).bind(company).bind(clock.now()).run().await? == 0 {
+        return Ok(false);
+    }
     let sql = "SELECT m.user_id, u.email, u.name, u.operator OR b.id IS NOT NULL AS stays
                FROM members m JOIN users u ON u.id = m.user_id
                LEFT JOIN builders b ON b.user_id = m.user_id
@@ -39,9 +45,7 @@ pub async fn close(tx: &mut Tx, clock: &Clock, company: CompanyId) -> Result<()>
         }
     }
     tx.query("DELETE FROM invitations WHERE company_id = $1").bind(company).run().await?;
-    let sql = "UPDATE companies SET closed_at = $2, logo_url = NULL WHERE id = $1";
-    tx.query(sql).bind(company).bind(clock.now()).run().await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Nobody signs in as this user again, and nothing tells who he was.

@@ -56,15 +56,16 @@ async fn close(
     accounts::company_to_change(&mut tx, company).await?;
     sessions::closing::over(&mut tx, company).await?;
     billing::closing::settled(&mut tx, company).await?;
-    let decision = Decision {
-        actor: Some(caller.user_id),
-        action: "company.closed",
-        target: &format!("company/{company}"),
-        before: Value::Null,
-        after: json!({ "by": "admin" }),
-    };
-    audit::record(&mut tx, &host.clock, decision).await?;
-    accounts::closing::close(&mut tx, &host.clock, company).await?;
+    if accounts::closing::close(&mut tx, &host.clock, company).await? {
+        let decision = Decision {
+            actor: Some(caller.user_id),
+            action: "company.closed",
+            target: &format!("company/{company}"),
+            before: Value::Null,
+            after: json!({ "by": "admin" }),
+        };
+        audit::record(&mut tx, &host.clock, decision).await?;
+    }
     tx.commit().await?;
     closed::begin(&host);
     let cookie = cookies::forget(host.is_encrypted()).map(|value| (header::SET_COOKIE, value));

@@ -32,7 +32,13 @@ pub(super) fn complete(operation: &mut Operation<'_>) {
         let Ok(number) = status.parse::<u16>() else { continue };
         // Readiness answers 503 in words of its own.
         if number < 400 || answer.get("content").is_some() {
-            answers.insert(number, succeeded(number, answer.clone()));
+            let mut answer = succeeded(number, answer.clone());
+            if operation.takes_key() && number < 300 {
+                let replayed =
+                    "`true`: the same was asked under this name before, and not done again.";
+                answer["headers"]["Idempotent-Replayed"] = text(replayed);
+            }
+            answers.insert(number, answer);
             continue;
         }
         let own = answer["description"].as_str().unwrap_or_default();
@@ -162,7 +168,6 @@ fn problem(status: u16, codes: &[String]) -> Value {
 }
 
 fn headers(status: u16) -> Map<String, Value> {
-    let text = |what: &str| json!({ "description": what, "schema": { "type": "string" } });
     let mut headers = Map::new();
     let id = text("The request's name; it is in the operator's log as well.");
     headers.insert("X-Request-Id".into(), id);
@@ -183,6 +188,10 @@ fn headers(status: u16) -> Map<String, Value> {
         headers.insert("RateLimit-Policy".into(), text("How many in how many seconds."));
     }
     headers
+}
+
+fn text(what: &str) -> Value {
+    json!({ "description": what, "schema": { "type": "string" } })
 }
 
 fn reason(status: u16) -> &'static str {
