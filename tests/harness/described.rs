@@ -124,10 +124,10 @@ impl Described {
     }
 }
 
-/// Without the token that stands before it.
+/// Without the token that stands before an agent's path.
 fn token_apart(path: &str) -> &str {
     let rest = path.strip_prefix("/t/").and_then(|rest| rest.find('/').map(|at| &rest[at..]));
-    rest.unwrap_or(path)
+    rest.filter(|rest| rest.starts_with("/agent/")).unwrap_or(path)
 }
 
 fn undescribed(what: &str) {
