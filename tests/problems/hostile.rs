@@ -64,9 +64,14 @@ both_engines! {
         let deep_objects = "{\"a\":".repeat(7_000) + "1" + &"}".repeat(7_000);
         for (method, path) in takers(&platform).await {
             let what = |kind: &str| format!("{method} {path}, {kind}");
+            for body in [&deep, &deep_objects] {
+                // Who is refused before his body is read may find the line cut instead.
+                if let Ok(answer) = raw(&person, &method, &path, body.clone()).send().await {
+                    let status = answer.status().as_u16();
+                    assert!([400, 401, 404].contains(&status), "{method} {path}: {status}");
+                }
+            }
             for (kind, body) in [
-                ("a deep list", deep.clone()),
-                ("deep objects", deep_objects.clone()),
                 ("a list", "[1,2,3]".to_owned()),
                 ("a text", "\"x\"".to_owned()),
                 ("a number beyond numbers", "{\"name\":1e999999}".to_owned()),
