@@ -12,7 +12,7 @@ use crate::{
     files::tree::{self, Where},
     host::Host,
     id::CompanyId,
-    sessions::{self, log, shared},
+    sessions::{self, Session, log, shared},
 };
 use axum::{
     body::Body,
@@ -97,110 +97,78 @@ impl Out {
     }
 }
 
-/// Pages of a list, each read in a transaction of its own and told line by line.
-macro_rules! tell {
-    ($host:ident, $out:ident, $object:literal, |$tx:ident, $from:ident| $page:expr, $next:expr) => {{
+/// Does something with each of a list, which is read page by page, each in a transaction of its
+/// own. The next page begins at what the last one of a page is known by.
+macro_rules! each {
+    ($host:ident, |$tx:ident, $from:ident| $page:expr, |$one:ident| $place:expr, $do:expr) => {{
         let mut $from = None;
         loop {
             let mut $tx = $host.db.look().await?;
-            let page = $page.await?;
+            let page: Vec<_> = $page.await?;
             drop($tx);
-            for one in &page {
-                $out.say($object, one).await?;
+            for $one in &page {
+                $do
             }
             match page.last() {
-                Some(last) if page.len() as i64 == PAGE => $from = Some($next(last)),
+                Some($one) if page.len() as i64 == PAGE => $from = Some($place),
                 _ => break,
             }
         }
     }};
 }
 
-async fn write(host: &Host, company: CompanyId, out: &Out) -> Result<()> {
-    out.say("company", &accounts::company(&mut host.db.look().await?, company).await?).await?;
-    tell!(
-        host,
-        out,
-        "member",
-        |tx, from| members::list(&mut tx, company, from, PAGE),
-        |it: &members::Member| it.id
-    );
+/// Tells each of a list.
+macro_rules! tell {
+    ($host:ident, $out:ident, $object:literal, |$tx:ident, $from:ident| $page:expr, $place:ident) => {
+        each!($host, |$tx, $from| $page, |one| one.$place, $out.say($object, one).await?)
+    };
+}
+
+async fn write(host: &Host, id: CompanyId, out: &Out) -> Result<()> {
+    out.say("company", &accounts::company(&mut host.db.look().await?, id).await?).await?;
     let now = host.clock.now();
-    tell!(
+    tell!(host, out, "member", |tx, from| members::list(&mut tx, id, from, PAGE), id);
+    tell!(host, out, "invitation", |tx, from| invitations::list(&mut tx, now, id, from, PAGE), id);
+    each!(
         host,
-        out,
-        "invitation",
-        |tx, from| invitations::list(&mut tx, now, company, from, PAGE),
-        |it: &invitations::Invitation| it.id
+        |tx, from| sessions::list(&mut tx, id, from, PAGE),
+        |session| session.id,
+        tell_session(host, session, out).await?
     );
-    sessions_of(host, company, out).await?;
-    tell!(
-        host,
-        out,
-        "file",
-        |tx, from| tree::list(&mut tx, company, Where::All, from, PAGE),
-        |it: &crate::files::Node| it.id
-    );
-    tell!(
-        host,
-        out,
-        "transaction",
-        |tx, from| wallet::transactions(&mut tx, company, from, PAGE),
-        |it: &wallet::Transaction| it.id
-    );
-    tell!(
-        host,
-        out,
-        "invoice",
-        |tx, from| invoices::list(&mut tx, company, from, PAGE),
-        |it: &invoices::Invoice| it.number
-    );
-    tell!(
-        host,
-        out,
-        "refund",
-        |tx, from| refunds::list(&mut tx, company, from, PAGE),
-        |it: &refunds::Refund| it.id
-    );
-    let subscription = subscriptions::of(&mut host.db.look().await?, company).await?;
+    tell!(host, out, "file", |tx, from| tree::list(&mut tx, id, Where::All, from, PAGE), id);
+    tell!(host, out, "transaction", |tx, from| wallet::transactions(&mut tx, id, from, PAGE), id);
+    tell!(host, out, "invoice", |tx, from| invoices::list(&mut tx, id, from, PAGE), number);
+    tell!(host, out, "refund", |tx, from| refunds::list(&mut tx, id, from, PAGE), id);
+    let subscription = subscriptions::of(&mut host.db.look().await?, id).await?;
     if let Some(subscription) = subscription {
         out.say("subscription", &subscription).await?;
     }
     out.say("end", &json!({})).await
 }
 
-/// Sessions, each followed by its log and by what it was handed.
-async fn sessions_of(host: &Host, company: CompanyId, out: &Out) -> Result<()> {
-    let mut before = None;
+/// A session, followed by its log and by what it was handed.
+async fn tell_session(host: &Host, session: &Session, out: &Out) -> Result<()> {
+    out.say("session", session).await?;
+    let (id, mut after) = (session.id, 0);
     loop {
-        let page = sessions::list(&mut host.db.look().await?, company, before, PAGE).await?;
-        for session in &page {
-            out.say("session", session).await?;
-            let mut after = 0;
-            loop {
-                let mut tx = host.db.look().await?;
-                let log = log::after(&mut tx, session.id, after, PAGE, LOG_BYTES).await?;
-                drop(tx);
-                for entry in &log.entries {
-                    out.say("event", &entry.json()).await?;
-                    after = entry.seq;
-                }
-                if !log.more {
-                    break;
-                }
-            }
-            let (key, reader, id) = (&host.key, shared::Reader::Client, session.id);
-            tell!(
-                host,
-                out,
-                "shared_item",
-                |tx, from| shared::list(&mut tx, key, id, reader, from, PAGE),
-                |it: &shared::Item| it.id
-            );
+        let mut tx = host.db.look().await?;
+        let log = log::after(&mut tx, id, after, PAGE, LOG_BYTES).await?;
+        drop(tx);
+        for entry in &log.entries {
+            out.say("event", &entry.json()).await?;
+            after = entry.seq;
         }
-        match page.last() {
-            Some(last) if page.len() as i64 == PAGE => before = Some(last.id),
-            _ => return Ok(()),
+        if !log.more {
+            break;
         }
     }
+    let (key, reader) = (&host.key, shared::Reader::Client);
+    tell!(
+        host,
+        out,
+        "shared_item",
+        |tx, from| shared::list(&mut tx, key, id, reader, from, PAGE),
+        id
+    );
+    Ok(())
 }

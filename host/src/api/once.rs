@@ -123,11 +123,7 @@ pub(super) async fn once(
 /// The name that the request has.
 fn name(request: &Request) -> Result<Option<String>> {
     let Some(name) = request.headers().get(KEY) else { return Ok(None) };
-    // Stripe numbers what it tells itself, and a session knows its agent's names for ever.
-    let path = request.uri().path();
-    let others =
-        path == "/stripe/webhook" || path.starts_with("/agent/") && path.ends_with("/message");
-    if request.method() != Method::POST || others {
+    if request.method() != Method::POST || !is_named(request.uri().path()) {
         return Ok(None);
     }
     let visible = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
@@ -139,6 +135,12 @@ fn name(request: &Request) -> Result<Option<String>> {
         Error::new(Kind::Invalid, "invalid_idempotency_key", detail)
     })?;
     Ok(Some(text.to_owned()))
+}
+
+/// Whether a POST to this path, or to paths of this form, goes by its name here. Stripe numbers
+/// what it tells itself, and a session knows its agent's names for ever.
+pub(super) fn is_named(path: &str) -> bool {
+    path != "/stripe/webhook" && !(path.starts_with("/agent/") && path.ends_with("/message"))
 }
 
 /// Who asks; empty for one who need not be signed in, none for one who should be.

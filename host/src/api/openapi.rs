@@ -7,45 +7,64 @@
 
 mod answers;
 
+use super::{once, page};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
+/// Whom an operation is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// Nobody need say who he is.
+    Nobody,
+    /// People, by a token or a cookie, who have these roles besides.
+    People(&'static [&'static str]),
+    /// The agent of a session.
+    Agent,
+    /// The operator's own scheduler.
+    Internal,
+}
+
+const USER: Who = Who::People(&[]);
+const ADMIN: Who = Who::People(&["admin"]);
+const BUILDER: Who = Who::People(&["builder"]);
+const OPERATOR: Who = Who::People(&["operator"]);
+
 /// What begins so belongs to a group, and is for those who show such a thing; the first
 /// that fits goes.
-const GROUPS: [(&str, &str, &str); 25] = [
-    ("/auth", "People", "user"),
-    ("/me", "People", "user"),
-    ("/api-keys", "People", "user"),
-    ("/notifications", "People", "user"),
-    ("/company", "Companies", "user"),
-    ("/invitations", "Companies", "user"),
-    ("/links", "Companies", "user"),
-    ("/agents", "Catalogue", "user"),
-    ("/sessions", "Sessions", "user"),
-    ("/files/tus", "Resumable uploads", "user"),
-    ("/files", "Files", "user"),
-    ("/f", "Files", "user"),
-    ("/wallet", "Money", "user"),
-    ("/invoices", "Money", "user"),
-    ("/plans", "Money", "user"),
-    ("/subscription", "Money", "user"),
-    ("/stripe/connect", "Builders", "builder"),
-    ("/stripe", "Money", "user"),
-    ("/builder", "Builders", "builder"),
-    ("/agent", "Agents", "agent"),
-    ("/admin", "Operators", "operator"),
-    ("/internal", "Operation", "internal"),
-    ("/metrics", "Operation", "operator"),
-    ("/healthz", "Operation", "none"),
-    ("/readyz", "Operation", "none"),
+const GROUPS: [(&str, &str, Who); 25] = [
+    ("/auth", "People", USER),
+    ("/me", "People", USER),
+    ("/api-keys", "People", USER),
+    ("/notifications", "People", USER),
+    ("/company", "Companies", USER),
+    ("/invitations", "Companies", USER),
+    ("/links", "Companies", USER),
+    ("/agents", "Catalogue", USER),
+    ("/sessions", "Sessions", USER),
+    ("/files/tus", "Resumable uploads", USER),
+    ("/files", "Files", USER),
+    ("/f", "Files", USER),
+    ("/wallet", "Money", USER),
+    ("/invoices", "Money", USER),
+    ("/plans", "Money", USER),
+    ("/subscription", "Money", USER),
+    ("/stripe/connect", "Builders", BUILDER),
+    ("/stripe", "Money", USER),
+    ("/builder", "Builders", BUILDER),
+    ("/agent", "Agents", Who::Agent),
+    ("/admin", "Operators", OPERATOR),
+    ("/internal", "Operation", Who::Internal),
+    ("/metrics", "Operation", OPERATOR),
+    ("/healthz", "Operation", Who::Nobody),
+    ("/readyz", "Operation", Who::Nobody),
 ];
 
 const WHAT: &str = "Companies rent AI agents: they open sessions, talk and share files; the \
     platform bills, and pays the agents' builders.\n\n\
     Times are RFC 3339 in UTC, money is integer cents of US dollars. Lists are pages: \
     `limit`, and as `cursor` the `nextCursor` of the page before. Every error is a \
-    `Problem`; its `code` is for programs. Every POST takes an `Idempotency-Key`: sent again \
-    within 24 hours it answers the same and does nothing. Fields may be added to answers, \
+    `Problem`; its `code` is for programs. Every POST but Stripe's takes an `Idempotency-Key`: \
+    sent again within 24 hours it answers the same and does nothing. Fields may be added to answers, \
     and none is taken away.\n\n\
     Routes that begin with `/agent/` also exist under `/t/{agentAuthToken}/agent/…`, for \
     agents that can send no header.";
@@ -103,10 +122,7 @@ fn schemes() -> Value {
 struct Operation<'a> {
     path: &'a str,
     method: &'a str,
-    /// Whom it is for: `user`, `builder`, `operator`, `agent`, `internal`, `none`.
-    who: String,
-    /// What a user must be besides.
-    roles: Vec<String>,
+    who: Who,
     said: &'a mut Map<String, Value>,
 }
 
@@ -116,13 +132,15 @@ fn complete_one(path: &str, method: &str, said: &mut Value) {
         path.strip_prefix(begin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let group = GROUPS.iter().find(|(begin, ..)| begins(begin));
-    let (_, group, who) = group.copied().unwrap_or(("", "Operation", "none"));
-    let (who, roles) = whom(who, said.get("security"));
-    let mut operation = Operation { path, method, who, roles, said };
+    let (_, group, usual) = group.copied().unwrap_or(("", "Operation", Who::Nobody));
+    let own = said.remove("security");
+    let own = own.as_ref().and_then(Value::as_array);
+    let who = own.map_or(usual, |own| whom(own));
+    let security = security(who, own.map_or(&[], |own| own.get(1..).unwrap_or_default()));
+    let mut operation = Operation { path, method, who, said };
     operation.text();
     operation.said.insert("tags".into(), json!([group]));
     operation.said.insert("operationId".into(), json!(name(method, path)));
-    let security = operation.security();
     operation.said.insert("security".into(), security);
     operation.parameters();
     answers::complete(&mut operation);
@@ -154,25 +172,29 @@ fn as_bytes(content: &mut Value) {
     }
 }
 
-/// Whom it is for, by its path, unless it says otherwise itself.
-fn whom(usual: &str, said: Option<&Value>) -> (String, Vec<String>) {
-    let Some(said) = said.and_then(Value::as_array) else {
-        let roles =
-            if ["builder", "operator"].contains(&usual) { vec![usual.into()] } else { vec![] };
-        return (usual.to_owned(), roles);
+/// Whom a handler says it is for: `()`, `("user" = [])`, `("user" = ["admin"])`.
+fn whom(said: &[Value]) -> Who {
+    let user = said.first().and_then(|first| first.get("user")).and_then(Value::as_array);
+    match user {
+        None => Who::Nobody,
+        Some(roles) if roles.is_empty() => USER,
+        Some(_) => ADMIN,
+    }
+}
+
+/// By what callers are known; `others` is what a handler takes besides.
+fn security(who: Who, others: &[Value]) -> Value {
+    let mut ways = match who {
+        Who::Nobody => vec![],
+        Who::People(roles) => vec![json!({ "token": roles }), json!({ "cookie": roles })],
+        Who::Agent => vec![json!({ "agentToken": [] }), json!({ "agentHeader": [] })],
+        Who::Internal => vec![json!({ "internal": [] })],
     };
-    let first = said.first().and_then(Value::as_object).and_then(|first| first.iter().next());
-    let Some((who, roles)) = first else { return ("none".into(), vec![]) };
-    let roles = roles.as_array().into_iter().flatten().filter_map(Value::as_str);
-    (who.clone(), roles.map(str::to_owned).collect())
+    ways.extend_from_slice(others);
+    json!(ways)
 }
 
 impl Operation<'_> {
-    /// Is it called by people, with a token or a cookie?
-    fn by_people(&self) -> bool {
-        ["user", "builder", "operator"].contains(&&*self.who)
-    }
-
     /// The first sentence of what is said is the summary.
     fn text(&mut self) {
         let said = ["summary", "description"].map(|name| self.said.remove(name));
@@ -183,19 +205,6 @@ impl Operation<'_> {
         self.said.insert("summary".into(), json!(first.trim_end_matches('.')));
         if !rest.is_empty() {
             self.said.insert("description".into(), json!(capital(rest.trim())));
-        }
-    }
-
-    fn security(&self) -> Value {
-        let roles = &self.roles;
-        match &*self.who {
-            "agent" => json!([{ "agentToken": [] }, { "agentHeader": [] }]),
-            _ if self.path == "/sessions/{session}/stream" => {
-                json!([{ "token": [] }, { "cookie": [] }, { "ticket": [] }])
-            }
-            "internal" => json!([{ "internal": [] }]),
-            "none" => json!([]),
-            _ => json!([{ "token": roles }, { "cookie": roles }]),
         }
     }
 
@@ -220,8 +229,7 @@ impl Operation<'_> {
                 "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" },
             }));
         }
-        // Of tus, 412 says that another version is spoken.
-        if self.answers("412") && !self.path.starts_with("/files/tus") {
+        if self.is_conditional() {
             all.push(json!({
                 "name": "If-Match", "in": "header", "required": false,
                 "description": "The `ETag` of what is to be changed: it is changed only if it \
@@ -241,11 +249,9 @@ impl Operation<'_> {
         }
     }
 
-    /// May it be named by an `Idempotency-Key`? Stripe numbers what it tells itself, and a
-    /// session knows its agent's names for ever.
+    /// May it be named by an `Idempotency-Key`?
     fn takes_key(&self) -> bool {
-        let others = self.path == "/stripe/webhook" || self.path == "/agent/{session}/message";
-        self.method == "post" && !others
+        self.method == "post" && once::is_named(self.path)
     }
 
     /// Does looking at it answer with an `ETag`?
@@ -254,8 +260,10 @@ impl Operation<'_> {
         self.method == "get" && tag.is_some()
     }
 
-    fn answers(&self, status: &str) -> bool {
-        self.said.get("responses").is_some_and(|responses| responses.get(status).is_some())
+    /// Is it refused when what it changes was changed since?
+    fn is_conditional(&self) -> bool {
+        let codes = self.said.get("responses").and_then(|all| all.pointer("/412/description"));
+        codes.is_some_and(|codes| codes == "changed_since")
     }
 }
 
@@ -274,7 +282,7 @@ fn part_of_path(path: &str, name: &str) -> Value {
 fn known(mut parameter: Value) -> Value {
     if parameter["name"] == "limit" {
         parameter["description"] = json!("How many there are on a page.");
-        parameter["schema"] = json!({ "type": "integer", "minimum": 1, "maximum": super::page::MOST, "default": super::page::DEFAULT });
+        parameter["schema"] = json!({ "type": "integer", "minimum": 1, "maximum": page::MOST, "default": page::DEFAULT });
     } else if parameter["name"] == "cursor" {
         parameter["description"] = json!("The `nextCursor` of the page before.");
         parameter["schema"] = json!({ "type": "string" });

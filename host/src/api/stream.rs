@@ -71,7 +71,7 @@ struct Query {
 /// the session. Whoever comes back then and has seen all of it is answered 204, which stops an
 /// EventSource.
 #[utoipa::path(
-    get, path = "/sessions/{session}/stream",
+    get, path = "/sessions/{session}/stream", security(("user" = []), ("ticket" = [])),
     params(
         Query,
         (

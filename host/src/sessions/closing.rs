@@ -34,20 +34,6 @@ pub async fn waiting(tx: &mut Tx, company: CompanyId, limit: i64) -> Result<Vec<
     Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
-/// The company's sessions after one of them.
-pub async fn all(
-    tx: &mut Tx,
-    company: CompanyId,
-    after: Option<SessionId>,
-    limit: i64,
-) -> Result<Vec<SessionId>> {
-    let sql = "SELECT id FROM sessions WHERE company_id = $1 AND ($2 IS NULL OR id > $2)
-               ORDER BY id LIMIT $3";
-    let found: Vec<(SessionId,)> =
-        tx.query(sql).bind(company).bind(after).bind(limit).all().await?;
-    Ok(found.into_iter().map(|(id,)| id).collect())
-}
-
 /// Deletes what a session that is over has stored: what was said, what it was handed, and
 /// what its agent's builder was shown of it. What it cost stays.
 pub async fn forget(tx: &mut Tx, session: SessionId) -> Result<()> {

@@ -4,7 +4,7 @@
 //! tidying up goes on from there. Each step is a transaction of its own, so that nobody
 //! waits for all of them.
 
-use super::overdue;
+use super::{overdue, withdrawn};
 use crate::{
     accounts::closing, error::Result, files, host::Host, id::CompanyId, sessions,
     timestamp::Timestamp,
@@ -56,11 +56,7 @@ async fn empty(host: &Host, company: CompanyId, since: Timestamp) -> Result<()> 
     let waiting = sessions::closing::waiting(&mut host.db.look().await?, company, ROUND).await?;
     if !waiting.is_empty() {
         if since + PATIENCE < host.clock.now() {
-            for session in waiting {
-                let mut tx = host.db.write().await?;
-                sessions::withdrawn::give_up(&mut tx, session).await?;
-                tx.commit().await?;
-            }
+            withdrawn::give_up(host, waiting).await?;
         }
         // Their agents are being told; what they are told is deleted afterwards.
         return Ok(());
@@ -75,17 +71,17 @@ async fn empty(host: &Host, company: CompanyId, since: Timestamp) -> Result<()> 
 }
 
 async fn forget_sessions(host: &Host, company: CompanyId) -> Result<()> {
-    let mut after = None;
+    let mut before = None;
     loop {
         let mut tx = host.db.look().await?;
-        let found = sessions::closing::all(&mut tx, company, after, ROUND).await?;
+        let found = sessions::list(&mut tx, company, before, ROUND).await?;
         drop(tx);
         for session in &found {
             let mut tx = host.db.write().await?;
-            sessions::closing::forget(&mut tx, *session).await?;
+            sessions::closing::forget(&mut tx, session.id).await?;
             tx.commit().await?;
         }
-        after = found.last().copied();
+        before = found.last().map(|session| session.id);
         if (found.len() as i64) < ROUND {
             return Ok(());
         }

@@ -4,7 +4,13 @@
 //! off at any point: the next round of tidying up goes on from there.
 
 use super::overdue;
-use crate::{catalog::withdrawal, error::Result, host::Host, id::AgentId, sessions::withdrawn};
+use crate::{
+    catalog::withdrawal,
+    error::Result,
+    host::Host,
+    id::{AgentId, SessionId},
+    sessions::withdrawn,
+};
 
 /// Sessions, and templates, that are looked for at once.
 const ROUND: i64 = 100;
@@ -30,7 +36,10 @@ pub(super) async fn finish(host: &Host) -> Result<()> {
         for template in &templates {
             end_sessions(host, template.id).await?;
             if template.has_had_its_time(host.clock.now()) {
-                give_up(host, template.id).await?;
+                let mut tx = host.db.look().await?;
+                let waiting = withdrawn::waiting(&mut tx, template.id, ROUND).await?;
+                drop(tx);
+                give_up(host, waiting).await?;
             }
             let mut tx = host.db.write().await?;
             withdrawal::empty(&mut tx, &host.clock, template.id).await?;
@@ -63,13 +72,9 @@ async fn end_sessions(host: &Host, agent: AgentId) -> Result<()> {
     }
 }
 
-/// Gives up what could not be delivered to the agent, some of it in each round.
-async fn give_up(host: &Host, agent: AgentId) -> Result<()> {
-    let waiting = {
-        let mut tx = host.db.look().await?;
-        withdrawn::waiting(&mut tx, agent, ROUND).await?
-    };
-    for session in waiting {
+/// Gives up what could not be delivered of sessions that are over, some of it in each round.
+pub(super) async fn give_up(host: &Host, sessions: Vec<SessionId>) -> Result<()> {
+    for session in sessions {
         let mut tx = host.db.write().await?;
         withdrawn::give_up(&mut tx, session).await?;
         tx.commit().await?;

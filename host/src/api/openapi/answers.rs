@@ -1,7 +1,7 @@
 //! What an operation answers: the headers of all answers, the errors that it shares with
 //! others like it, and its own, which it lists by their codes.
 
-use super::{Operation, as_bytes, fields};
+use super::{Operation, Who, as_bytes, fields};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -65,11 +65,11 @@ fn common(operation: &Operation<'_>) -> BTreeMap<u16, Vec<String>> {
     };
     add(500, &["internal"]);
     add(503, &["unavailable"]);
-    if operation.who != "none" {
+    if operation.who != Who::Nobody {
         add(401, &["unauthenticated"]);
     }
     let changes = operation.method != "get" && operation.method != "head";
-    if operation.by_people() {
+    if let Who::People(roles) = operation.who {
         add(403, &["key_lacks_scope", "not_with_a_key"]);
         if changes {
             add(403, &["cross_site"]);
@@ -77,20 +77,20 @@ fn common(operation: &Operation<'_>) -> BTreeMap<u16, Vec<String>> {
         if changes && !operation.path.starts_with("/auth/") {
             add(403, &["company_suspended"]);
         }
-    }
-    for role in &operation.roles {
-        match role.as_str() {
-            "admin" => add(403, &["not_an_admin"]),
-            "builder" => add(403, &["not_a_builder"]),
-            _ => add(403, &["not_an_operator"]),
+        for role in roles {
+            match *role {
+                "admin" => add(403, &["not_an_admin"]),
+                "builder" => add(403, &["not_a_builder"]),
+                _ => add(403, &["not_an_operator"]),
+            }
         }
     }
-    if operation.who == "agent" {
+    if operation.who == Who::Agent {
         add(429, &["too_many_calls"]);
     }
     if operation.path.contains('{') {
         add(400, &["bad_request"]);
-        if operation.by_people() {
+        if matches!(operation.who, Who::People(_)) {
             add(404, &["not_found"]);
         }
     }
@@ -109,7 +109,7 @@ fn common(operation: &Operation<'_>) -> BTreeMap<u16, Vec<String>> {
         add(400, &["invalid_idempotency_key", "body_incomplete"]);
         add(408, &["body_too_slow"]);
         add(413, &["body_too_large"]);
-        if operation.who == "none" {
+        if operation.who == Who::Nobody {
             add(403, &["cross_site"]);
         }
         add(409, &["idempotency_key_in_use"]);
@@ -183,7 +183,10 @@ fn headers(status: u16) -> Map<String, Value> {
         _ => {}
     }
     if status == 429 {
-        let left = text("What is left, RFC 9331 draft: `\"policy\";r=0;t=12`.");
+        let left = text(
+            "What is left, and for how many seconds: `\"policy\";r=0;t=12` \
+                         (draft-ietf-httpapi-ratelimit-headers-11).",
+        );
         headers.insert("RateLimit".into(), left);
         headers.insert("RateLimit-Policy".into(), text("How many in how many seconds."));
     }
